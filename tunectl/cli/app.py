@@ -1,0 +1,52 @@
+"""The `tunectl` command. Nothing here or in its subcommands' modules imports torch."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from tunectl.cli import console
+from tunectl.cli.apply import apply
+from tunectl.cli.evaluate import evaluate
+from tunectl.cli.finetune import finetune
+from tunectl.cli.interpolate import interpolate
+from tunectl.cli.train import train
+
+app = typer.Typer(
+    help="Tunable image processing: one network, one knob.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (train, finetune, interpolate, apply, evaluate):
+    app.command()(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"tunectl {version('tunectl')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; errors become one line of cause and one of advice."""
+    with console.exit_codes():
+        app(prog_name="tunectl")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Running models on pictures: load, fold, tile, files in and out."""

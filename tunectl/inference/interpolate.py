@@ -1,0 +1,117 @@
+"""Models out of models: fold a knob away, or mix plain models (DNI, section 3 of its paper)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tunectl import checkpoint
+from tunectl.checkpoint import Header
+from tunectl.errors import IncompatibleError, UsageError
+from tunectl.inference.model import find_model, from_tensors
+
+
+def fold_file(
+    source: str | Path, alpha: float, output: Path, extrapolate: bool = False, command: str = ""
+) -> Header:
+    """Write the plain model that a tunable file is at `alpha`. Raises as `load` and `fold` do."""
+    path = find_model(source)
+    header, tensors = checkpoint.read(path)
+    model = from_tensors(header, tensors, device="cpu", precision="fp32")
+    network = model.fold(alpha, extrapolate=extrapolate)
+    kept = any(network.in_site(name) for name in network.state_dict())
+    level = model.level(min(max(alpha, 0.0), 1.0))
+    folded = Header(
+        network=header.network,
+        task=header.task,
+        level=(level, level),
+        tuner=header.tuner if kept else None,
+        provenance=_provenance(command, [path], alpha=alpha),
+        licence=header.licence,
+        card=f"{header.card} Folded at alpha {alpha:g}.".strip(),
+    )
+    return checkpoint.write(output, folded, _tensors(network.state_dict()))
+
+
+def mix_files(
+    sources: Sequence[str | Path], weights: Sequence[float], output: Path, command: str = ""
+) -> Header:
+    """Write the weighted mean of two or more plain models of one descent.
+
+    Raises UsageError if the weights do not fit, IncompatibleError at the first mismatch.
+    """
+    if len(sources) < 2 or len(weights) != len(sources):
+        raise UsageError(
+            f"{len(sources)} models and {len(weights)} weights", "give one weight a model in --mix"
+        )
+    if not math.isclose(sum(weights), 1, abs_tol=1e-6):
+        raise UsageError(f"the weights add up to {sum(weights):g}", "make them add up to 1")
+    paths = [find_model(source) for source in sources]
+    headers, contents = zip(*(checkpoint.read(path) for path in paths), strict=True)
+    for path, header, tensors in zip(paths, headers, contents, strict=True):
+        _check_mixable(path, header, tensors, paths[0], headers[0], contents[0])
+    mixed: dict[str, Tensor] = {}
+    for name in contents[0]:
+        stack = torch.stack([tensors[name].float() for tensors in contents])
+        mixed[name] = torch.tensordot(torch.tensor(weights), stack, dims=1)
+    levels = [header.level for header in headers if header.level is not None]
+    spread = (levels[0][0], levels[-1][1]) if levels else None
+    header = replace(
+        headers[0],
+        level=spread,
+        dtype="fp32",
+        provenance=_provenance(command, paths, mix=list(weights)),
+        card="A mix of " + ", ".join(path.stem for path in paths) + ".",
+    )
+    return checkpoint.write(output, header, mixed)
+
+
+def _check_mixable(
+    path: Path,
+    header: Header,
+    tensors: dict[str, Tensor],
+    first_path: Path,
+    first: Header,
+    first_tensors: dict[str, Tensor],
+) -> None:
+    if not header.plain:
+        raise IncompatibleError(
+            f"{path}: has a knob, and only plain models are mixed",
+            "fold it first: tunectl interpolate FILE --alpha 0.5 -o PLAIN",
+        )
+    for what, mine, its in (
+        ("network", first.network, header.network),
+        ("task", first.task, header.task),
+        ("inserted modules", first.tuner, header.tuner),
+    ):
+        if mine != its:
+            raise IncompatibleError(
+                f"{path} and {first_path} differ in their {what}: {its} and {mine}",
+                "mix models that were finetuned from one another",
+            )
+    for name in sorted(first_tensors.keys() | tensors.keys()):
+        shapes = [tuple(t[name].shape) if name in t else None for t in (tensors, first_tensors)]
+        if shapes[0] != shapes[1]:
+            raise IncompatibleError(
+                f"{path} and {first_path} differ in tensor {name!r}: {shapes[0]} and {shapes[1]}",
+                "mix models that were finetuned from one another",
+            )
+
+
+def _tensors(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"network.{name}": tensor for name, tensor in state.items()}
+
+
+def _provenance(command: str, parents: Sequence[Path], **facts: object) -> dict[str, object]:
+    return {
+        "command": command,
+        "tunectl": version("tunectl"),
+        "parents": [checkpoint.file_sha256(path) for path in parents],
+        **facts,
+    }

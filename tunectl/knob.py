@@ -1,0 +1,70 @@
+"""What alpha means: knots, schedule, and the measured map between alpha and level."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+
+from tunectl.errors import AlphaError
+
+WAYS = ("endpoint", "path", "joint")
+
+
+@dataclass(frozen=True)
+class Knob:
+    """The levels at alpha 0 and 1, the way between, and where the weights have knots.
+
+    The schedule of training is level(alpha) = levels[0] + (levels[1] - levels[0]) * alpha ** power.
+    `calibration` holds measured pairs (alpha, level), alpha ascending and levels monotone; where
+    it is there, it decides. `way` is how the knob was learned: the ends only (endpoint), a frozen
+    base and levels between (path), or everything together (joint).
+    """
+
+    levels: tuple[float, float]
+    power: float = 1.0
+    knots: tuple[float, ...] = (0.0, 1.0)
+    way: str = "endpoint"
+    calibration: tuple[tuple[float, float], ...] = ()
+
+    def scheduled_level(self, alpha: float) -> float:
+        """The level that training shows at `alpha`."""
+        start, end = self.levels
+        return start + (end - start) * alpha**self.power
+
+    def scheduled_alpha(self, level: float) -> float:
+        """The inverse of `scheduled_level`."""
+        start, end = self.levels
+        return float(((level - start) / (end - start)) ** (1 / self.power))
+
+    def level(self, alpha: float) -> float:
+        """The level at which `alpha` was measured to be best."""
+        alphas, levels = zip(*self._pairs(), strict=True)
+        return _interpolate(alpha, list(alphas), list(levels))
+
+    def alpha(self, level: float) -> float:
+        """The alpha measured to be best at `level`. Raises AlphaError outside the knob's range."""
+        pairs = sorted((pair_level, alpha) for alpha, pair_level in self._pairs())
+        levels, alphas = zip(*pairs, strict=True)
+        if not levels[0] <= level <= levels[-1]:
+            raise AlphaError(
+                f"level {level:g} lies outside this model's {levels[0]:g} to {levels[-1]:g}",
+                "choose a level inside, or --alpha 0 or 1 for the nearest end",
+            )
+        return _interpolate(level, list(levels), list(alphas))
+
+    def _pairs(self) -> list[tuple[float, float]]:
+        if self.calibration:
+            return list(self.calibration)
+        steps = [i / 32 for i in range(33)]
+        return [(alpha, self.scheduled_level(alpha)) for alpha in steps]
+
+
+def _interpolate(x: float, xs: list[float], ys: list[float]) -> float:
+    """Linear between ascending xs, constant outside."""
+    if x <= xs[0]:
+        return ys[0]
+    if x >= xs[-1]:
+        return ys[-1]
+    i = bisect_left(xs, x)
+    t = (x - xs[i - 1]) / (xs[i] - xs[i - 1])
+    return ys[i - 1] + t * (ys[i] - ys[i - 1])

@@ -1,0 +1,1 @@
+"""How networks and tuners learn: data, one loop, measures."""

@@ -1,0 +1,271 @@
+"""From options to a model file: what `train` and `finetune` do."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tunectl import checkpoint
+from tunectl.checkpoint import Header, Part
+from tunectl.device import pick_device, pick_precision
+from tunectl.errors import IncompatibleError, UsageError
+from tunectl.fields import fields_to_json
+from tunectl.inference.engine import Engine
+from tunectl.knob import Knob
+from tunectl.learning.curriculum import Curriculum
+from tunectl.learning.loop import Report, fit
+from tunectl.learning.measure import calibrate, mean, measure
+from tunectl.learning.options import Options
+from tunectl.learning.photos import Photos, list_photos, load_crops
+from tunectl.learning.state import RunFolder
+from tunectl.networks import Network, build_network
+from tunectl.tasks import Task, build_task
+from tunectl.tuners import Tunable, build_tuner
+
+VALIDATION_PICTURES = 12
+VALIDATION_SIZE = 192
+HELD_OUT = 16  # every 16th photo, where no folder for validation is named
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where photos come from, where the model goes, and on what it is trained."""
+
+    data: Path
+    output: Path
+    validation: Path | None = None
+    exclude: tuple[str, ...] = ()
+    device: str = "auto"
+    precision: str = "auto"
+    dtype: str = "fp32"
+    resume: bool = False
+    command: str = ""
+    licence: str = ""
+    card: str = ""
+    report: Callable[[Report], None] = field(default=lambda report: None)
+    say: Callable[[str], None] = field(default=lambda words: None)
+
+
+def train(
+    place: Place,
+    options: Options,
+    task: str,
+    network: str,
+    levels: Sequence[float],
+    network_fields: Mapping[str, Any] | None = None,
+    task_fields: Mapping[str, Any] | None = None,
+    tuner: str | None = None,
+    tuner_fields: Mapping[str, Any] | None = None,
+    power: float = 1.0,
+    knots: tuple[float, ...] = (0.0, 1.0),
+) -> Path:
+    """Train a network from nothing and write it to `place.output`.
+
+    Without a tuner the result is plain: one level, or a network that is blind between two. With
+    one it is tunable, network and tuner learning together over the whole range (the joint way).
+    Raises a TunectlError for whatever the data, the options or the disk refuse.
+    """
+    job = build_task(task, task_fields)
+    levels = [job.check_level(level) for level in levels]
+    span = (levels[0], levels[-1])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        net = build_network(network, network_fields)
+        knob = None
+        model: Network | Tunable = net
+        if tuner is not None:
+            if span[0] == span[1]:
+                raise UsageError(
+                    "a knob needs two levels", f"give --level {job.weakest:g}-{span[0]:g}"
+                )
+            knob = Knob(span, power, knots, way="joint")
+            model = Tunable(net, build_tuner(tuner, net, tuner_fields, knots))
+    header = Header(
+        network=Part(network, fields_to_json(net.fields)),
+        task=Part(task, fields_to_json(job.fields)),
+        level=None if knob else span,
+        knob=knob,
+        plain=knob is None,
+    )
+    if isinstance(model, Tunable) and tuner is not None:
+        header = replace(header, tuner=Part(tuner, fields_to_json(model.tuner.fields)))
+    return _learn(place, options, job, model, header, parent=None)
+
+
+def finetune(
+    place: Place,
+    options: Options,
+    base: Path,
+    tuner: str,
+    way: str,
+    level: float,
+    tuner_fields: Mapping[str, Any] | None = None,
+    power: float = 1.0,
+    knots: tuple[float, ...] = (0.0, 1.0),
+) -> Path:
+    """Train a tuner on a frozen plain model, from its level to `level`, and write the pair.
+
+    `endpoint` trains at alpha 1 only, as the papers do; `path` draws alpha over (0, 1]. Raises
+    IncompatibleError if the base is tunable already or was trained for more than one level.
+    """
+    parent, tensors = checkpoint.read(base)
+    if not parent.plain or parent.task is None or parent.level is None:
+        raise IncompatibleError(
+            f"{base}: is not a plain model that was trained for a task",
+            "fold it first with tunectl interpolate, or name the output of tunectl train",
+        )
+    if parent.level[0] != parent.level[1]:
+        raise IncompatibleError(
+            f"{base}: was trained for levels {parent.level[0]:g} to {parent.level[1]:g}",
+            "finetuning starts from a model of one level",
+        )
+    job = build_task(parent.task.name, parent.task.fields)
+    span = (parent.level[0], job.check_level(level))
+    if span[0] == span[1]:
+        raise UsageError(f"{base}: was trained for level {level:g} already", "give another --level")
+    if way not in ("endpoint", "path"):
+        raise UsageError(f"finetuning has no way {way!r}", "give --way endpoint or --way path")
+    net = build_network(parent.network.name, parent.network.fields)
+    net.load_state_dict(checkpoint.under("network.", tensors))
+    net.requires_grad_(False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        model = Tunable(net, build_tuner(tuner, net, tuner_fields, knots))
+    header = Header(
+        network=parent.network,
+        task=parent.task,
+        tuner=Part(tuner, fields_to_json(model.tuner.fields)),
+        knob=Knob(span, power, knots, way),
+        plain=False,
+    )
+    return _learn(place, options, job, model, header, parent=base)
+
+
+def _learn(
+    place: Place,
+    options: Options,
+    task: Task,
+    model: Network | Tunable,
+    header: Header,
+    parent: Path | None,
+) -> Path:
+    device = pick_device(place.device)
+    precision = pick_precision(device, place.precision)
+    names = list_photos(place.data, place.exclude)
+    held_out = list_photos(place.validation) if place.validation else names[::HELD_OUT]
+    names = [name for name in names if name not in set(held_out)] or names
+    photos = Photos(names, options.patch, device)
+    for line in photos.skipped:
+        place.say(f"left out: {line}")
+    crops = load_crops(held_out, VALIDATION_SIZE, min(VALIDATION_PICTURES, len(held_out)))
+    place.say(
+        f"{photos.count} photos, {photos.megapixels:.1f} megapixels; {len(crops)} for validation; "
+        f"{device}, {str(precision).removeprefix('torch.')}"
+    )
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    knob = header.knob
+    levels = knob.levels if knob else header.level
+    assert levels is not None
+    curriculum = Curriculum(
+        way=knob.way if knob else None,
+        levels=levels,
+        power=knob.power if knob else 1.0,
+        bias=options.bias,
+        seed=options.seed,
+    )
+    folder = RunFolder(place.output)
+    end = fit(
+        model,
+        task,
+        curriculum,
+        photos,
+        options,
+        precision,
+        folder,
+        place.resume,
+        validate=lambda: _validate(model, task, levels, knob, crops, device, precision),
+        report=place.report,
+    )
+    if isinstance(model, Tunable) and knob is not None:
+        place.say("calibrating alpha on the validation photos")
+        folds = _Folds(model, device, precision)
+        header = replace(header, knob=replace(knob, calibration=calibrate(folds, knob, crops, task)))
+    provenance = {
+        "command": place.command,
+        "tunectl": version("tunectl"),
+        "torch": torch.__version__,
+        "seed": options.seed,
+        "steps": end.step,
+        "hours": round(end.seconds / 3600, 3),
+        "device": _device_name(device),
+        "data": {"folder": place.data.name, "photos": photos.count, "sha256": _names_hash(names)},
+        "parent": checkpoint.file_sha256(parent) if parent else None,
+    }
+    header = replace(
+        header,
+        dtype=place.dtype,
+        provenance=provenance,
+        licence=place.licence,
+        card=place.card,
+    )
+    network = model.network if isinstance(model, Tunable) else model
+    tensors = {f"network.{name}": t for name, t in network.own_state().items()}
+    if isinstance(model, Tunable):
+        tensors |= {f"tuner.{name}": t for name, t in model.tuner.state_dict().items()}
+    checkpoint.write(place.output, header, tensors)
+    return place.output
+
+
+class _Folds:
+    """Restores at any alpha through the folded network, folding again only when alpha moves."""
+
+    def __init__(self, model: Tunable, device: torch.device, precision: torch.dtype) -> None:
+        self.model, self.device, self.precision = model, device, precision
+        self.alpha: float | None = None
+
+    def __call__(self, noisy: Tensor, alpha: float) -> Tensor:
+        if alpha != self.alpha:
+            self.alpha = alpha
+            self.engine = Engine(self.model.fold(alpha), self.device, self.precision)
+        return self.engine(noisy)
+
+
+def _validate(
+    model: Network | Tunable,
+    task: Task,
+    levels: tuple[float, float],
+    knob: Knob | None,
+    crops: Sequence[Tensor],
+    device: torch.device,
+    precision: torch.dtype,
+) -> dict[str, float]:
+    results = {}
+    for level in sorted({levels[0] + (levels[1] - levels[0]) * i / 4 for i in range(5)}):
+        if isinstance(model, Tunable) and knob is not None:
+            network = model.fold(knob.scheduled_alpha(level))
+        else:
+            assert isinstance(model, Network)
+            network = model
+        engine = Engine(network, device, precision)
+        scores = measure(lambda noisy, _, engine=engine: engine(noisy), crops, task, level)
+        results[f"{level:g}"] = mean(scores)
+    return results
+
+
+def _names_hash(paths: Sequence[Path]) -> str:
+    listing = "\n".join(f"{path.name} {path.stat().st_size}" for path in paths)
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU {platform.machine()}, {torch.get_num_threads()} threads"

@@ -1,0 +1,72 @@
+"""Everything a training run can be told, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tunectl.errors import UsageError
+
+OPTIMIZERS = ("adamw", "adam")
+LOSSES = ("charbonnier", "l1")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How long, on what, and how fast a network learns.
+
+    Exactly one of `steps` and `minutes` is set; the learning rate warms up over `warmup` steps and
+    falls along a cosine to zero at the end of the run, whichever way its length is given. `batch`
+    patches of `patch` pixels make a step; they are shared among `draws` levels, so that one step
+    sees weak and strong inputs. `bias` above 1 draws weak levels more often: the level's share of
+    the range is u ** bias for uniform u. `gray` is the share of gray patches, `ema` the decay of
+    the averaged weights (the ones that are kept), `clip` the largest gradient norm.
+    """
+
+    steps: int | None = None
+    minutes: float | None = None
+    batch: int = 8
+    draws: int = 2
+    patch: int = 96
+    lr: float = 1e-3
+    warmup: int = 200
+    optimizer: str = "adamw"
+    loss: str = "charbonnier"
+    bias: float = 1.0
+    gray: float = 0.15
+    ema: float = 0.998
+    clip: float = 0.5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.minutes is None):
+            raise UsageError("a run needs its length", "give either --steps or --minutes")
+        if self.length <= 0:
+            raise UsageError("a run's length must be positive", "raise --steps or --minutes")
+        for name in ("batch", "draws", "patch"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"--{name} must be at least 1", f"raise --{name}")
+        if self.batch % self.draws:
+            raise UsageError(
+                f"--batch {self.batch} cannot be shared among --draws {self.draws} levels",
+                "make --batch a multiple of --draws",
+            )
+        if self.optimizer not in OPTIMIZERS:
+            raise UsageError(f"no optimizer is called {self.optimizer!r}", f"known: {OPTIMIZERS}")
+        if self.loss not in LOSSES:
+            raise UsageError(f"no loss is called {self.loss!r}", f"known: {LOSSES}")
+        if self.lr <= 0 or self.bias <= 0 or self.clip <= 0:
+            raise UsageError("--lr, --bias and --clip must be positive", "raise them")
+        if not (0 <= self.ema < 1 and 0 <= self.gray <= 1):
+            raise UsageError("--ema lies in [0, 1) and --gray in [0, 1]", "correct them")
+
+    @property
+    def length(self) -> float:
+        """Steps or minutes, whichever the run is counted in."""
+        length = self.steps if self.steps is not None else self.minutes
+        assert length is not None
+        return length
+
+    def share(self, step: int, seconds: float) -> float:
+        """How much of the run is over, 0 to 1, after `step` steps and `seconds` of training."""
+        done = step if self.steps is not None else seconds / 60
+        return min(1.0, done / self.length)

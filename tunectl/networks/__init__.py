@@ -1,0 +1,24 @@
+"""Plain networks by name. Adding one: write its file, add its line; the contract tests find it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tunectl.errors import UsageError
+from tunectl.fields import build_fields
+from tunectl.networks.adafm_net import AdaFMNet
+from tunectl.networks.base import Network, Site, macs_per_pixel, receptive_radius
+from tunectl.networks.unet import UNet
+
+NETWORKS: dict[str, type[Network]] = {"adafm-net": AdaFMNet, "unet": UNet}
+
+__all__ = ["NETWORKS", "Network", "Site", "build_network", "macs_per_pixel", "receptive_radius"]
+
+
+def build_network(name: str, fields: Mapping[str, Any] | None = None) -> Network:
+    """A network with freshly drawn weights. Raises UsageError on an unknown name or field."""
+    if name not in NETWORKS:
+        raise UsageError(f"no network is called {name!r}", f"known: {', '.join(NETWORKS)}")
+    kind = NETWORKS[name]
+    return kind(build_fields(kind.Fields, fields or {}, f"network {name}"))

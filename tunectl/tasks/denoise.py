@@ -1,0 +1,44 @@
+"""Additive white Gaussian noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tunectl.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class DenoiseFields:
+    """`clip`: the noisy picture is rounded and clipped to 8 bits, as AdaFM's and CResMD's are.
+
+    Off by default, as in FFDNet's and DRUNet's tables. Figures of the two never share a table.
+    """
+
+    clip: bool = False
+
+
+class Denoise(Task):
+    """Levels are standard deviations in 8-bit steps: sigma 25 is 25/255 of the range."""
+
+    Fields = DenoiseFields
+    symbol = "sigma"
+    weakest = 0.0
+    strongest = 255.0
+    default_levels = (0.0, 75.0)
+
+    def degrade(
+        self, clean: Tensor, level: float, generator: torch.Generator, gray: Tensor | None = None
+    ) -> Tensor:
+        noise = torch.randn(clean.shape, generator=generator, device=clean.device)
+        if gray is not None:  # drawn once for the three channels
+            noise = torch.where(gray[:, None, None, None], noise[:, :1], noise)
+        noisy = clean + noise * (level / 255)
+        if self.fields.clip:
+            noisy = noisy.mul(255).round().clamp(0, 255).div(255)
+        return noisy
+
+    def expected_error(self, level: float) -> float:
+        return 1 + 0.15 * level

@@ -1,0 +1,99 @@
+"""Adaptive feature modification (He, Dong, Qiao, CVPR 2019, arXiv 1904.08118)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tunectl.networks import Network, Site
+from tunectl.tuners.base import Tuner
+
+
+@dataclass(frozen=True)
+class AdaFMFields:
+    """`kernel` is the side of the depth-wise filters, odd. The paper uses 1 and 5."""
+
+    kernel: int = 1
+
+    def __post_init__(self) -> None:
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel must be odd, got {self.kernel}")
+
+
+class Modulation(nn.Module):
+    """x + depthwise(x), with zero weights at birth (section 3.2)."""
+
+    def __init__(self, channels: int, kernel: int) -> None:
+        super().__init__()
+        self.filter = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels)
+        assert self.filter.bias is not None
+        nn.init.zeros_(self.filter.weight)
+        nn.init.zeros_(self.filter.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        y: Tensor = x + self.filter(x)
+        return y
+
+
+def _sites(network: Network) -> dict[str, Site]:
+    return {name: site for name, site in network.sites.items() if site.after is not None}
+
+
+class AdaFM(Tuner):
+    """A depth-wise filter after each convolution of the residual blocks, scaled by alpha."""
+
+    Fields = AdaFMFields
+
+    def make(self, network: Network) -> None:
+        self.filters = nn.ModuleList(
+            nn.ModuleDict(
+                {
+                    name.replace(".", "/"): Modulation(site.channels, self.fields.kernel).filter
+                    for name, site in _sites(network).items()
+                }
+            )
+            for _ in self.knots[1:]
+        )
+
+    @classmethod
+    def insert(cls, network: Network, fields: AdaFMFields, knots: tuple[float, ...]) -> None:
+        for name, site in _sites(network).items():
+            module = Modulation(site.channels, fields.kernel).requires_grad_(False)
+            network.set_submodule(name, module)
+
+    def at_knot(self, network: Network, knot: int) -> dict[str, Tensor]:
+        if knot == 0:
+            return {}
+        filters = self.filters[knot - 1]
+        assert isinstance(filters, nn.ModuleDict)
+        return {
+            f"{name}.filter.{part}": tensor
+            for name in _sites(network)
+            for part, tensor in filters[name.replace(".", "/")].named_parameters()
+        }
+
+    def fold(self, network: Network, alpha: float) -> Network:
+        """As for every tuner; 1x1 filters disappear into the convolutions before them.
+
+        A larger filter cannot: both pad with zeros, so that merging would change the border. It
+        stays as a depth-wise layer.
+        """
+        plain = super().fold(network, alpha)
+        if self.fields.kernel == 1 and alpha != 0:
+            for name, site in _sites(plain).items():
+                assert site.after is not None
+                _merge(plain.get_submodule(site.after), plain.get_submodule(name))
+                plain.set_submodule(name, nn.Identity())
+        return plain
+
+
+def _merge(conv: nn.Module, modulation: nn.Module) -> None:
+    assert isinstance(conv, nn.Conv2d) and conv.bias is not None
+    assert isinstance(modulation, Modulation) and modulation.filter.bias is not None
+    with torch.no_grad():
+        scale = 1 + modulation.filter.weight.flatten()
+        conv.weight.mul_(scale[:, None, None, None])
+        conv.bias.mul_(scale).add_(modulation.filter.bias)

@@ -1,0 +1,109 @@
+"""How a network's weights depend on alpha: the one interface behind every tuner."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from tunectl.errors import AlphaError
+from tunectl.networks import Network
+
+
+class Tuner(nn.Module):
+    """A map from alpha to the weights of a network, piecewise linear between knots.
+
+    `knots` are values of alpha, ascending from 0 (the base) to 1; two are the papers' straight
+    line. A subclass says which weights each knot has (`at_knot`) and what it inserts at the
+    network's sites (`insert`); everything else follows from linear interpolation. At birth every
+    knot equals the base, so that a fresh tuner changes nothing at any alpha.
+    """
+
+    Fields: ClassVar[type[Any]]
+
+    def __init__(self, network: Network, fields: Any, knots: tuple[float, ...] = (0.0, 1.0)) -> None:
+        super().__init__()
+        if len(knots) < 2 or knots[0] != 0 or knots[-1] != 1 or list(knots) != sorted(set(knots)):
+            raise ValueError(f"knots must ascend from 0 to 1, got {knots}")
+        self.fields = fields
+        self.knots = knots
+        self.make(network)
+
+    def make(self, network: Network) -> None:
+        """Create the parameters for every knot after the first."""
+        raise NotImplementedError
+
+    @classmethod
+    def insert(cls, network: Network, fields: Any, knots: tuple[float, ...]) -> None:
+        """Put modules that do nothing yet at the network's sites. By default, none."""
+
+    def at_knot(self, network: Network, knot: int) -> dict[str, Tensor]:
+        """The tensors, by their names in `network`, that differ from its own at `knot`."""
+        raise NotImplementedError
+
+    def weights(self, network: Network, alpha: float) -> dict[str, Tensor]:
+        """The tensors that differ from the network's own at `alpha`, differentiable."""
+        upper = next((i for i, knot in enumerate(self.knots) if alpha <= knot), len(self.knots) - 1)
+        upper = max(upper, 1)
+        start, end = self.knots[upper - 1], self.knots[upper]
+        t = (alpha - start) / (end - start)
+        low = self.at_knot(network, upper - 1)
+        if t == 0:
+            return low
+        own = dict(network.named_parameters())
+        high = self.at_knot(network, upper)
+        return {
+            name: torch.lerp(low.get(name, own[name]), high.get(name, own[name]), t)
+            for name in low | high
+        }
+
+    def fold(self, network: Network, alpha: float) -> Network:
+        """A plain copy of `network` with its weights fixed at `alpha`."""
+        plain = copy.deepcopy(network)
+        with torch.no_grad():
+            overrides = self.weights(network, alpha)
+            for name, tensor in overrides.items():
+                plain.get_parameter(name).copy_(tensor)
+        if alpha == 0:  # what was inserted is idle there
+            remove_sites(plain)
+        return plain.requires_grad_(False)
+
+
+class Tunable(nn.Module):
+    """A network and its tuner. `tunable(x, alpha)` equals `tunable.fold(alpha)(x)`."""
+
+    def __init__(self, network: Network, tuner: Tuner) -> None:
+        super().__init__()
+        tuner.insert(network, tuner.fields, tuner.knots)
+        self.network = network
+        self.tuner = tuner
+
+    def forward(self, x: Tensor, alpha: float) -> Tensor:
+        """(N, 3, H, W) in [0, 1] to the same shape at one alpha for the whole batch."""
+        # Weights are mixed in full precision even where the convolutions run in half.
+        with torch.autocast(x.device.type, enabled=False):
+            weights = self.tuner.weights(self.network, alpha)
+        output: Tensor = functional_call(self.network, weights, (x,))
+        return output
+
+    def fold(self, alpha: float) -> Network:
+        """The plain network at `alpha`. At 0 it is the base, bit for bit."""
+        return self.tuner.fold(self.network, alpha)
+
+
+def check_alpha(alpha: float, extrapolate: bool = False) -> float:
+    """Return alpha as a float. Raises AlphaError outside [0, 1] unless `extrapolate`."""
+    if not extrapolate and not 0 <= alpha <= 1:  # also catches NaN
+        raise AlphaError(
+            f"alpha {alpha:g} lies outside 0 to 1", "0 is the gentlest, 1 the strongest"
+        )
+    return float(alpha)
+
+
+def remove_sites(network: Network) -> None:
+    """Take out whatever was inserted at the network's sites."""
+    for site in network.sites:
+        network.set_submodule(site, nn.Identity())

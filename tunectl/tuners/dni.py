@@ -1,0 +1,45 @@
+"""Deep network interpolation (Wang et al., CVPR 2019, arXiv 1811.10515)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tunectl.networks import Network
+from tunectl.tuners.base import Tuner
+
+
+@dataclass(frozen=True)
+class DNIFields:
+    """DNI has nothing to choose."""
+
+
+class DNI(Tuner):
+    """Every weight and bias moves on a straight line: W(alpha) = W0 + alpha * delta (section 3).
+
+    Stored is the difference to the base, one a knot. Note that the paper's own snippet counts
+    alpha from the other end.
+    """
+
+    Fields = DNIFields
+
+    def make(self, network: Network) -> None:
+        own = network.own_state()
+        self.deltas = nn.ModuleList(
+            nn.ParameterDict({_key(name): torch.zeros_like(w) for name, w in own.items()})
+            for _ in self.knots[1:]
+        )
+
+    def at_knot(self, network: Network, knot: int) -> dict[str, Tensor]:
+        if knot == 0:
+            return {}
+        deltas = self.deltas[knot - 1]
+        return {
+            name: parameter + deltas[_key(name)] for name, parameter in network.named_parameters()
+        }
+
+
+def _key(name: str) -> str:
+    return name.replace(".", "/")  # a ParameterDict takes no dots
