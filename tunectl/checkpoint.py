@@ -52,9 +52,9 @@ class Part:
 class Header:
     """Everything about a model but its tensors.
 
-    A tunable model has a `tuner` and a `knob`. A plain one has neither; if it was folded from a
-    tuner whose inserted modules stay (AdaFM above 1x1, Dynamic-Net), `tuner` says which they are
-    and `plain` is true.
+    A tunable model has a `tuner` and a `knob`. A plain one has neither, unless it was folded from
+    a tuner whose inserted modules stay (AdaFM above 1x1, Dynamic-Net): then they say which.
+    `level` is the one a plain model was trained for, or the range it is blind to.
     """
 
     network: Part
@@ -193,7 +193,9 @@ def _header(path: Path, content: dict[str, Any]) -> Header:
             content["knob"] = Knob(**knob)
         return Header(**content)
     except (KeyError, TypeError, ValueError) as error:
-        raise CorruptError(f"{path}: its tunectl header is not complete ({error})", AGAIN) from error
+        raise CorruptError(
+            f"{path}: its tunectl header is not complete ({error})", AGAIN
+        ) from error
 
 
 def _check_finite(path: Path, tensors: dict[str, Tensor]) -> None:

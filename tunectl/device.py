@@ -23,7 +23,9 @@ def pick_device(name: str = "auto") -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise UsageError(f"no device is called {name!r}", "give auto, cpu, cuda or cuda:N") from error
+        raise UsageError(
+            f"no device is called {name!r}", "give auto, cpu, cuda or cuda:N"
+        ) from error
     if device.type not in ("cpu", "cuda"):
         raise UsageError(f"device {name!r} is not supported", "give auto, cpu, cuda or cuda:N")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():

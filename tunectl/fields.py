@@ -41,7 +41,9 @@ def parse_fields(words: list[str], option: str) -> dict[str, str]:
     for word in words:
         name, equals, value = word.partition("=")
         if not equals:
-            raise UsageError(f"{option} {word!r} is not NAME=VALUE", f"for example {option} width=32")
+            raise UsageError(
+                f"{option} {word!r} is not NAME=VALUE", f"for example {option} width=32"
+            )
         values[name] = value
     return values
 
@@ -55,7 +57,7 @@ def _convert(value: Any, hint: Any) -> Any:
             return str(value).lower() == "true"
         raise ValueError(f"{value!r} is neither true nor false")
     if hint is int:
-        if isinstance(value, float) or isinstance(value, bool):
+        if isinstance(value, float | bool):
             raise ValueError(f"{value!r} is not a whole number")
         number = int(value)
         if number < 1:

@@ -29,7 +29,7 @@ class Knob:
     def scheduled_level(self, alpha: float) -> float:
         """The level that training shows at `alpha`."""
         start, end = self.levels
-        return start + (end - start) * alpha**self.power
+        return start + (end - start) * float(alpha**self.power)
 
     def scheduled_alpha(self, level: float) -> float:
         """The inverse of `scheduled_level`."""

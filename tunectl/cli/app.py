@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from importlib.metadata import version
 from typing import Annotated
 
@@ -36,7 +35,9 @@ def _print_version(wanted: bool) -> None:
 def _root(
     _version: Annotated[
         bool,
-        typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True),
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
     pass
@@ -46,7 +47,3 @@ def main() -> None:
     """Run the command line; errors become one line of cause and one of advice."""
     with console.exit_codes():
         app(prog_name="tunectl")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -34,9 +34,7 @@ def apply(
         Path | None,
         typer.Option("--output", "-o", help="A file for one result, else a folder."),
     ] = None,
-    if_exists: Annotated[
-        str, typer.Option(help="error, skip, overwrite or rename.")
-    ] = "error",
+    if_exists: Annotated[str, typer.Option(help="error, skip, overwrite or rename.")] = "error",
     extrapolate: Annotated[
         bool, typer.Option("--extrapolate", help="Allow alpha outside 0 to 1.")
     ] = False,

@@ -35,7 +35,7 @@ def evaluate(
 
     \b
     tunectl evaluate photos -m denoise --level 15,25,50
-    tunectl evaluate photos -m tuned.safetensors --level 15,30,50 --alpha 0,0.25,0.5,0.75,1,calibrated
+    tunectl evaluate photos -m tuned.safetensors --level 15,50 --alpha 0,0.5,1,calibrated
     """
     levels = c.parse_numbers(level, "--level")
     alphas = [

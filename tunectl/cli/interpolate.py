@@ -30,7 +30,7 @@ def interpolate(
 
     \b
     tunectl interpolate denoise --alpha 0.3 -o plain.safetensors
-    tunectl interpolate a.safetensors b.safetensors c.safetensors --mix 0.5,0.3,0.2 -o plain.safetensors
+    tunectl interpolate a.safetensors b.safetensors --mix 0.7,0.3 -o plain.safetensors
     """
     if (alpha is None) == (mix is None):
         raise UsageError("what to make is not clear", "give --alpha to fold, or --mix to mix")

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, PngImagePlugin
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from tunectl.atomic import atomic_write
 from tunectl.errors import PictureError, UsageError
@@ -32,6 +32,10 @@ FORMATS = {
     ".bmp": "BMP",
 }
 JPEG_QUALITY = 95
+# Size, strips, tiles, compression, resolution, palette, XMP, profile: written anew for each file.
+_TIFF_LAYOUT = {*range(254, 264), *range(273, 285), 296, 317, 320, *range(322, 326)}
+_TIFF_LAYOUT |= {338, 339, 347, 700, 34675}
+_TIFF_LAYOUT -= {ORIENTATION}
 
 
 @dataclass
@@ -74,28 +78,23 @@ def read_picture(source: Path | bytes, name: str = "") -> Picture:
             image = Image.open(io.BytesIO(data))
         _refuse_what_would_be_lost(image, name)
         found = image.format or "PNG"
-        # TIFF is turned by Pillow while it is read; the others keep pixels and tag as they are.
-        exif = image.getexif()
-        if found == "TIFF" and ORIENTATION in exif:
-            exif[ORIENTATION] = 1
-        raw_exif = image.info.get("exif")
-        xmp = image.info.get("xmp")
         image.load()
     except PictureError:
         raise
     except Image.DecompressionBombError as error:
         raise PictureError(f"{name}: has too many pixels", "cut it into parts") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise PictureError(f"{name}: is not a picture", "give a PNG, JPEG, TIFF or WebP") from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise PictureError(f"{name}: is damaged ({error})", "get an intact copy") from error
     pixels, opacity = _planes(image)
+    xmp = image.info.get("xmp")
     return Picture(
         pixels=pixels,
         alpha=opacity,
         format="JPEG" if found == "MPO" else found,
         icc=_fitting_profile(image.info.get("icc_profile"), pixels.shape[2]),
-        exif=(raw_exif if found != "TIFF" else None) or (exif.tobytes() if len(exif) else None),
+        exif=_tags(image),
         xmp=xmp.encode() if isinstance(xmp, str) else xmp,
         dpi=image.info.get("dpi"),
     )
@@ -172,6 +171,22 @@ def _refuse_what_would_be_lost(image: Image.Image, name: str) -> None:
             f"{name}: has 16 bits a sample in colour, which would be cut to 8",
             "convert it to 8 bits yourself if that is what you want",
         )
+
+
+def _tags(image: Image.Image) -> bytes | None:
+    """The EXIF bytes as they are; of a TIFF, which Pillow turns as it reads, as now upright."""
+    if image.format != "TIFF":
+        raw: bytes | None = image.info.get("exif")
+        return raw
+    try:
+        exif = image.getexif()
+        for tag in set(exif) & _TIFF_LAYOUT:  # how this file was laid out, not what it shows
+            del exif[tag]
+        if ORIENTATION in exif:
+            exif[ORIENTATION] = 1
+        return exif.tobytes() if len(exif) else None
+    except (ValueError, TypeError, SyntaxError, OSError):  # damaged tags do not stop a picture
+        return None
 
 
 def _planes(image: Image.Image) -> tuple[NDArray[Any], NDArray[Any] | None]:

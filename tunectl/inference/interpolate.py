@@ -32,6 +32,7 @@ def fold_file(
         task=header.task,
         level=(level, level),
         tuner=header.tuner if kept else None,
+        knob=header.knob if kept else None,
         provenance=_provenance(command, [path], alpha=alpha),
         licence=header.licence,
         card=f"{header.card} Folded at alpha {alpha:g}.".strip(),

@@ -18,6 +18,7 @@ from tunectl.checkpoint import Header
 from tunectl.device import pick_device, pick_precision
 from tunectl.errors import AlphaError, CheckpointError, IncompatibleError, UsageError
 from tunectl.inference.engine import DEFAULT_TILE, Engine
+from tunectl.knob import Knob
 from tunectl.networks import Network, build_network
 from tunectl.tuners import Tunable, build_tuner, check_alpha, insert_sites
 
@@ -95,11 +96,12 @@ class Model:
         if isinstance(picture, np.ndarray):
             return self._run_array(picture, alpha, extrapolate)
         raise UsageError(
-            f"a {type(picture).__name__} is not a picture", "give a tensor, an array or a PIL picture"
+            f"a {type(picture).__name__} is not a picture",
+            "give a tensor, an array or a PIL picture",
         )
 
-    def _knob(self) -> checkpoint.Knob:
-        if self.header.knob is None:
+    def _knob(self) -> Knob:
+        if not self.tunable or self.header.knob is None:
             raise AlphaError("this model is plain: it has no alpha", "leave --alpha away")
         return self.header.knob
 
@@ -120,17 +122,16 @@ class Model:
             raise UsageError(
                 f"an array of shape {array.shape} is not a picture", "give (H, W) or (H, W, 3)"
             )
+        peaks = {"uint8": 255.0, "uint16": 65535.0}
         whole = np.issubdtype(array.dtype, np.integer)
-        if whole and array.dtype not in (np.uint8, np.uint16):
+        if whole and array.dtype.name not in peaks:
             raise UsageError(f"samples of type {array.dtype} are not known", "give uint8 or floats")
-        peak = float(np.iinfo(array.dtype).max) if whole else 1.0
+        peak = peaks.get(array.dtype.name, 1.0)
         x = torch.from_numpy(planes.astype(np.float32) / np.float32(peak)).permute(2, 0, 1)[None]
         y = self._run(x, alpha, extrapolate)[0].permute(1, 2, 0).clamp(0, 1).mul(peak).numpy()
         return (np.rint(y) if whole else y).astype(array.dtype).reshape(array.shape)
 
-    def _run_image(
-        self, image: Image.Image, alpha: float | None, extrapolate: bool
-    ) -> Image.Image:
+    def _run_image(self, image: Image.Image, alpha: float | None, extrapolate: bool) -> Image.Image:
         if image.mode not in ("L", "LA", "RGB", "RGBA"):
             raise UsageError(
                 f"a PIL picture of mode {image.mode} is not restored as it is",
@@ -170,18 +171,20 @@ def from_tensors(
     place = pick_device(device)
     network = build_network(header.network.name, header.network.fields)
     module: Network | Tunable = network
-    if header.tuner is not None and header.plain:
-        insert_sites(header.tuner.name, network, header.tuner.fields, (0.0, 1.0))
-    elif header.tuner is not None:
-        assert header.knob is not None
-        knots = header.knob.knots
-        tuner = build_tuner(header.tuner.name, network, header.tuner.fields, knots)
-        network.load_state_dict(checkpoint.under("network.", tensors))
-        tuner.load_state_dict(checkpoint.under("tuner.", tensors))
-        module = Tunable(network, tuner)
     try:
-        if header.plain:
+        if header.tuner is None:
             network.load_state_dict(checkpoint.under("network.", tensors))
+        else:
+            assert header.knob is not None
+            part, knots = header.tuner, header.knob.knots
+            if header.plain:  # what the tuner inserted has become part of the network
+                insert_sites(part.name, network, part.fields, knots)
+                network.load_state_dict(checkpoint.under("network.", tensors))
+            else:
+                network.load_state_dict(checkpoint.under("network.", tensors))
+                tuner = build_tuner(part.name, network, part.fields, knots)
+                tuner.load_state_dict(checkpoint.under("tuner.", tensors))
+                module = Tunable(network, tuner)
     except RuntimeError as error:
         raise IncompatibleError(
             f"its tensors do not fit a {header.network.name}", "train or download it again"

@@ -108,6 +108,4 @@ def _when_there(job: Job, if_exists: str) -> Job:
         while (path := job.output.with_stem(f"{job.output.stem}_{number}")).exists():
             number += 1
         return Job(job.source, job.alpha, path)
-    raise UsageError(
-        f"{job.output}: exists already", "add --if-exists overwrite, skip or rename"
-    )
+    raise UsageError(f"{job.output}: exists already", "add --if-exists overwrite, skip or rename")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +61,10 @@ def evaluate_model(
             return model(noisy)
         return model(noisy, alpha) if alpha is not None else model(noisy, level=level)
 
-    if not model.tunable:
-        label = "-"
-    else:
-        label = "calibrated" if alpha is None else f"{alpha:g}"
-    return evaluate_callable(name, restore, task, pictures, levels, label)
+    row = evaluate_callable(name, restore, task, pictures, levels)
+    if model.tunable:
+        row = replace(row, alpha="calibrated" if alpha is None else f"{alpha:g}")
+    return row
 
 
 def evaluate_callable(
@@ -74,12 +73,11 @@ def evaluate_callable(
     task: Task,
     pictures: Sequence[Tensor],
     levels: Sequence[float],
-    alpha: str = "-",
 ) -> Row:
     """Measure anything that maps ((1, C, H, W) in [0, 1], level) to the same shape."""
     scores = {f"{level:g}": measure(restore, pictures, task, level) for level in levels}
     protocol = f"{type(task).__name__.lower()} {task.fields}"
-    return Row(name, alpha, protocol, {level: mean(s) for level, s in scores.items()}, scores)
+    return Row(name, "-", protocol, {level: mean(s) for level, s in scores.items()}, scores)
 
 
 def markdown(rows: Sequence[Row], title: str, count: int) -> str:

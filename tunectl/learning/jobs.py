@@ -19,10 +19,11 @@ from tunectl.device import pick_device, pick_precision
 from tunectl.errors import IncompatibleError, UsageError
 from tunectl.fields import fields_to_json
 from tunectl.inference.engine import Engine
+from tunectl.inference.model import find_model
 from tunectl.knob import Knob
 from tunectl.learning.curriculum import Curriculum
 from tunectl.learning.loop import Report, fit
-from tunectl.learning.measure import calibrate, mean, measure
+from tunectl.learning.measure import Restore, calibrate, mean, measure
 from tunectl.learning.options import Options
 from tunectl.learning.photos import Photos, list_photos, load_crops
 from tunectl.learning.state import RunFolder
@@ -37,7 +38,11 @@ HELD_OUT = 16  # every 16th photo, where no folder for validation is named
 
 @dataclass(frozen=True)
 class Place:
-    """Where photos come from, where the model goes, and on what it is trained."""
+    """Where photos come from, where the model goes, and on what it is trained.
+
+    `start` names a model of the same shape whose weights a new run begins with; `resume` goes on
+    with an interrupted run instead.
+    """
 
     data: Path
     output: Path
@@ -47,6 +52,7 @@ class Place:
     precision: str = "auto"
     dtype: str = "fp32"
     resume: bool = False
+    start: Path | None = None
     command: str = ""
     licence: str = ""
     card: str = ""
@@ -97,13 +103,15 @@ def train(
     )
     if isinstance(model, Tunable) and tuner is not None:
         header = replace(header, tuner=Part(tuner, fields_to_json(model.tuner.fields)))
-    return _learn(place, options, job, model, header, parent=None)
+    if place.start is not None:
+        _start_from(place.start, model, header)
+    return _learn(place, options, job, model, header, parent=place.start)
 
 
 def finetune(
     place: Place,
     options: Options,
-    base: Path,
+    base: str | Path,
     tuner: str,
     way: str,
     level: float,
@@ -116,11 +124,17 @@ def finetune(
     `endpoint` trains at alpha 1 only, as the papers do; `path` draws alpha over (0, 1]. Raises
     IncompatibleError if the base is tunable already or was trained for more than one level.
     """
+    base = find_model(base)
     parent, tensors = checkpoint.read(base)
     if not parent.plain or parent.task is None or parent.level is None:
         raise IncompatibleError(
             f"{base}: is not a plain model that was trained for a task",
             "fold it first with tunectl interpolate, or name the output of tunectl train",
+        )
+    if parent.tuner is not None:
+        raise IncompatibleError(
+            f"{base}: holds modules that {parent.tuner.name} inserted",
+            "finetuning starts from a network without them",
         )
     if parent.level[0] != parent.level[1]:
         raise IncompatibleError(
@@ -147,6 +161,21 @@ def finetune(
         plain=False,
     )
     return _learn(place, options, job, model, header, parent=base)
+
+
+def _start_from(path: Path, model: Network | Tunable, header: Header) -> None:
+    """Give a new model the weights of one that was trained before."""
+    found, tensors = checkpoint.read(path)
+    if (found.network, found.tuner, found.plain) != (header.network, header.tuner, header.plain):
+        raise IncompatibleError(
+            f"{path}: has another network or tuner than the run that starts from it",
+            "repeat the options that made it",
+        )
+    if isinstance(model, Tunable):
+        model.network.load_state_dict(checkpoint.under("network.", tensors), strict=False)
+        model.tuner.load_state_dict(checkpoint.under("tuner.", tensors))
+    else:
+        model.load_state_dict(checkpoint.under("network.", tensors))
 
 
 def _learn(
@@ -197,7 +226,9 @@ def _learn(
     if isinstance(model, Tunable) and knob is not None:
         place.say("calibrating alpha on the validation photos")
         folds = _Folds(model, device, precision)
-        header = replace(header, knob=replace(knob, calibration=calibrate(folds, knob, crops, task)))
+        header = replace(
+            header, knob=replace(knob, calibration=calibrate(folds, knob, crops, task))
+        )
     provenance = {
         "command": place.command,
         "tunectl": version("tunectl"),
@@ -221,6 +252,7 @@ def _learn(
     if isinstance(model, Tunable):
         tensors |= {f"tuner.{name}": t for name, t in model.tuner.state_dict().items()}
     checkpoint.write(place.output, header, tensors)
+    folder.clear()  # a state that is left behind marks a run that was interrupted
     return place.output
 
 
@@ -254,10 +286,13 @@ def _validate(
         else:
             assert isinstance(model, Network)
             network = model
-        engine = Engine(network, device, precision)
-        scores = measure(lambda noisy, _, engine=engine: engine(noisy), crops, task, level)
-        results[f"{level:g}"] = mean(scores)
+        restore = _ignoring_level(Engine(network, device, precision))
+        results[f"{level:g}"] = mean(measure(restore, crops, task, level))
     return results
+
+
+def _ignoring_level(engine: Engine) -> Restore:
+    return lambda noisy, _level: engine(noisy)
 
 
 def _names_hash(paths: Sequence[Path]) -> str:

@@ -63,7 +63,7 @@ def fit(
     if resume:
         run.resume()
     else:
-        folder.clear()
+        folder.begin()
     device = run.parameters[0].device
     offset, start = run.seconds, time.monotonic()
     first_step, saved, reported = run.step, start, 0.0
@@ -120,7 +120,7 @@ class _Run:
         self.options, self.folder = options, folder
         named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
         self.names = [name for name, _ in named]
-        self.parameters = [parameter for _, parameter in named]
+        self.parameters: list[Tensor] = [parameter for _, parameter in named]
         self.average = [parameter.detach().clone() for parameter in self.parameters]
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[options.optimizer]
         # Decay would pull FTN's slopes and identities, and AdaFM's zeros, away from the base.
@@ -168,7 +168,7 @@ class _Run:
 
     def save(self) -> None:
         """Write everything the run goes on from."""
-        tensors = {}
+        tensors: dict[str, Tensor] = {}
         for name, parameter, average in zip(self.names, self.parameters, self.average, strict=True):
             tensors[f"parameter.{name}"] = parameter
             tensors[f"average.{name}"] = average
@@ -196,10 +196,11 @@ class _Run:
                     raise UsageError(f"{self.folder.path}: has no {name}", "start the run anew")
                 parameter.copy_(tensors[f"parameter.{name}"])
                 average.copy_(tensors[f"average.{name}"])
+                # The fused optimiser walks memory: its moments need the parameter's layout.
                 self.optimizer.state[parameter] = {
-                    key: tensors[f"{key}.{name}"].to(parameter.device)
-                    for key in ("step", "exp_avg", "exp_avg_sq")
-                    if f"{key}.{name}" in tensors
+                    "step": tensors[f"step.{name}"].to(parameter.device),
+                    "exp_avg": torch.empty_like(parameter).copy_(tensors[f"exp_avg.{name}"]),
+                    "exp_avg_sq": torch.empty_like(parameter).copy_(tensors[f"exp_avg_sq.{name}"]),
                 }
 
     def _facts(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def psnr(output: Tensor, clean: Tensor) -> float:
     Equal pictures give 100 dB, so that a mean stays finite.
     """
     rounded = output.double().mul(PEAK).round().clamp(0, PEAK)
-    error = (rounded - clean.double() * PEAK).square().mean().item()
+    error = (rounded - clean.double().mul(PEAK).round()).square().mean().item()
     return 100.0 if error == 0 else 10 * math.log10(PEAK**2 / error)
 
 

@@ -95,7 +95,9 @@ class Photos:
 
 def load_crops(paths: Sequence[Path], size: int, limit: int | None = None) -> list[Tensor]:
     """The middle `size` by `size` pixels of up to `limit` pictures, as uint8 (3, h, w)."""
-    chosen = list(paths) if limit is None else [paths[i * len(paths) // limit] for i in range(limit)]
+    chosen = (
+        list(paths) if limit is None else [paths[i * len(paths) // limit] for i in range(limit)]
+    )
     crops = []
     for path in chosen:
         array = read_rgb8(path)

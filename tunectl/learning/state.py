@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from tunectl.atomic import atomic_write
-from tunectl.errors import TunectlError
+from tunectl.errors import TunectlError, UsageError
 
 KEEP = 2
 KEY = "tunectl.state"
@@ -36,7 +36,10 @@ class RunFolder:
     def save(self, step: int, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         """Write the state after `step` steps. Raises ResourceError if the disk refuses."""
         self.path.mkdir(parents=True, exist_ok=True)
-        plain = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+        plain = {
+            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, tensor in tensors.items()
+        }
         data = safetensors.torch.save(plain, {KEY: json.dumps(facts, sort_keys=True)})
         with atomic_write(self.path / f"state-{step:08d}.safetensors") as file:
             file.write(data)
@@ -52,10 +55,19 @@ class RunFolder:
                 return facts, safetensors.torch.load_file(path)
         raise TunectlError(f"{self.path}: holds no state to resume", "start without --resume")
 
+    def begin(self) -> None:
+        """Make room for a new run. Raises UsageError if an interrupted one left its state."""
+        if self.states():
+            raise UsageError(
+                f"{self.path}: holds the state of an interrupted run",
+                "add --resume to go on with it, or remove the folder to start anew",
+            )
+        (self.path / "log.jsonl").unlink(missing_ok=True)
+
     def clear(self) -> None:
-        """Remove the states and the log of an earlier run."""
-        for path in [*self.states(), self.path / "log.jsonl"]:
-            path.unlink(missing_ok=True)
+        """Remove the states of a run that is finished; its log stays."""
+        for path in self.states():
+            path.unlink()
 
     def log(self, record: dict[str, Any]) -> None:
         """Append one line to log.jsonl."""

@@ -27,8 +27,8 @@ class _Block(nn.Module):
         self.site_b = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        y = relu(self.site_a(self.conv_a(x)))
-        return x + self.site_b(self.conv_b(y))
+        y: Tensor = self.site_b(self.conv_b(relu(self.site_a(self.conv_a(x)))))
+        return x + y
 
 
 class AdaFMNet(Network):

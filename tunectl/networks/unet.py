@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -43,8 +44,8 @@ class _Block(nn.Module):
         self.site_b = nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        y = relu(self.site_a(self.conv_a(x)))
-        return x + self.site_b(self.conv_b(y))
+        y: Tensor = self.site_b(self.conv_b(relu(self.site_a(self.conv_a(x)))))
+        return x + y
 
 
 def _blocks(width: int, count: int) -> nn.Sequential:
@@ -69,12 +70,9 @@ class UNet(Network):
         self.head = nn.Conv2d(12, widths[0], 3, padding=1)
         self.encoder = nn.ModuleList(map(_blocks, widths, fields.encoder))
         self.down = nn.ModuleList(
-            nn.Conv2d(fine, coarse, 2, stride=2)
-            for fine, coarse in zip(widths, widths[1:], strict=False)
+            nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairwise(widths)
         )
-        self.up = nn.ModuleList(
-            nn.Conv2d(coarse, 4 * fine, 1) for fine, coarse in zip(widths, widths[1:], strict=False)
-        )
+        self.up = nn.ModuleList(nn.Conv2d(coarse, 4 * fine, 1) for fine, coarse in pairwise(widths))
         self.decoder = nn.ModuleList(map(_blocks, widths[:-1], fields.decoder))
         self.tail = nn.Conv2d(widths[0], 12, 3, padding=1)
         self.latent_0 = nn.Identity()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +54,7 @@ class Deblock(Task):
     def expected_error(self, level: float) -> float:
         # The IJG scale of the quantisation tables, in percent.
         scale = 5000 / level if level < 50 else 200 - 2 * level
-        return 1.5 + 0.4 * scale**0.5
+        return 1.5 + 0.4 * math.sqrt(scale)
 
 
 def _recode(picture: Tensor, quality: int) -> Tensor:

@@ -91,8 +91,10 @@ class AdaFM(Tuner):
 
 
 def _merge(conv: nn.Module, modulation: nn.Module) -> None:
-    assert isinstance(conv, nn.Conv2d) and conv.bias is not None
-    assert isinstance(modulation, Modulation) and modulation.filter.bias is not None
+    assert isinstance(conv, nn.Conv2d)
+    assert conv.bias is not None
+    assert isinstance(modulation, Modulation)
+    assert modulation.filter.bias is not None
     with torch.no_grad():
         scale = 1 + modulation.filter.weight.flatten()
         conv.weight.mul_(scale[:, None, None, None])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from tunectl.errors import AlphaError
+from tunectl.errors import AlphaError, UsageError
 from tunectl.networks import Network
 
 
@@ -24,10 +24,12 @@ class Tuner(nn.Module):
 
     Fields: ClassVar[type[Any]]
 
-    def __init__(self, network: Network, fields: Any, knots: tuple[float, ...] = (0.0, 1.0)) -> None:
+    def __init__(
+        self, network: Network, fields: Any, knots: tuple[float, ...] = (0.0, 1.0)
+    ) -> None:
         super().__init__()
         if len(knots) < 2 or knots[0] != 0 or knots[-1] != 1 or list(knots) != sorted(set(knots)):
-            raise ValueError(f"knots must ascend from 0 to 1, got {knots}")
+            raise UsageError(f"knots {knots} do not ascend from 0 to 1", "for example 0,0.5,1")
         self.fields = fields
         self.knots = knots
         self.make(network)

@@ -36,6 +36,7 @@ class DNI(Tuner):
         if knot == 0:
             return {}
         deltas = self.deltas[knot - 1]
+        assert isinstance(deltas, nn.ParameterDict)
         return {
             name: parameter + deltas[_key(name)] for name, parameter in network.named_parameters()
         }

@@ -63,7 +63,10 @@ class DynamicNet(Tuner):
 
     def make(self, network: Network) -> None:
         self.branches = nn.ModuleDict(
-            {name: _Branches(site.channels, len(self.knots) - 1) for name, site in _sites(network).items()}
+            {
+                name: _Branches(site.channels, len(self.knots) - 1)
+                for name, site in _sites(network).items()
+            }
         )
 
     @classmethod

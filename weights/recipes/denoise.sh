@@ -7,7 +7,7 @@ photos=$1 validation=$2 out=$3 minutes=${4:-95}
 shift $(($# < 4 ? $# : 4))
 tunectl train --task denoise --network unet --tuner dni --level 0-75 --power 1.5 --bias 1.5 \
     --data "$photos" --exclude 'bsd_*' --validation "$validation" \
-    --minutes "$minutes" --batch 4 --draws 1 --patch 112 --lr 1.2e-3 --ema 0.999 --seed 0 \
+    --minutes "$minutes" --batch 4 --draws 1 --patch 112 --lr 8e-4 --ema 0.999 --seed 0 \
     --store fp16 --licence "see weights/README.md" \
     --card "Gaussian noise, sigma 0 to 75, colour and gray." \
     -o "$out" "$@"

@@ -1,0 +1,185 @@
+"""What every tuner owes on every network. A new one is picked up from the registry by itself."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from tunectl import checkpoint
+from tunectl.inference.model import load
+from tunectl.learning import jobs
+from tunectl.learning.options import Options
+from tunectl.networks import NETWORKS, Network, build_network
+from tunectl.tuners import TUNERS, Tunable, build_tuner
+
+SMALL = {
+    "adafm-net": {"width": 8, "blocks": 2},
+    "unet": {"widths": [8, 12], "encoder": [1, 1], "decoder": [1]},
+}
+VARIANTS = [(name, {}) for name in TUNERS] + [("ftn", {"groups": 4}), ("adafm", {"kernel": 5})]
+ALPHAS = (0.0, 0.2, 0.5, 0.7, 1.0)
+every_pair = pytest.mark.parametrize(
+    ("network", "tuner", "fields"),
+    [(network, tuner, fields) for network in NETWORKS for tuner, fields in VARIANTS],
+)
+both_knots = pytest.mark.parametrize("knots", [(0.0, 1.0), (0.0, 0.5, 1.0)])
+
+
+def make(
+    network: str, tuner: str, fields: dict[str, int], knots: tuple[float, ...] = (0.0, 1.0)
+) -> tuple[Network, Tunable]:
+    """The base as it was, and the tunable model with the tuner at birth."""
+    torch.manual_seed(0)
+    base = build_network(network, SMALL[network])
+    host = copy.deepcopy(base)
+    return base, Tunable(host, build_tuner(tuner, host, fields, knots)).requires_grad_(False)
+
+
+def perturb(model: Tunable) -> None:
+    """Move every tuned parameter: at birth most promises would hold trivially."""
+    generator = torch.Generator().manual_seed(1)
+    for parameter in model.tuner.parameters():
+        parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.05)
+
+
+def picture() -> Tensor:
+    return torch.rand(2, 3, 19, 26, generator=torch.Generator().manual_seed(2))
+
+
+@every_pair
+@both_knots
+def test_new_tuner_changes_nothing_at_any_alpha(network, tuner, fields, knots):
+    base, model = make(network, tuner, fields, knots)
+    for alpha in ALPHAS:
+        assert torch.equal(model(picture(), alpha), base(picture()))
+
+
+@every_pair
+@both_knots
+def test_alpha_0_is_the_base_bit_for_bit(network, tuner, fields, knots):
+    base, model = make(network, tuner, fields, knots)
+    perturb(model)
+    assert torch.equal(model(picture(), 0.0), base(picture()))
+    assert torch.equal(model.fold(0.0)(picture()), base(picture()))
+    assert model.fold(0.0).state_dict().keys() == base.state_dict().keys()
+
+
+@every_pair
+@both_knots
+def test_forward_equals_fold(network, tuner, fields, knots):
+    base, model = make(network, tuner, fields, knots)
+    perturb(model)
+    for alpha in ALPHAS:
+        output = model(picture(), alpha)
+        torch.testing.assert_close(output, model.fold(alpha)(picture()), atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(model(picture(), 1.0), base(picture()), atol=1e-5)
+
+
+@every_pair
+def test_weights_are_piecewise_linear_in_alpha(network, tuner, fields):
+    _, model = make(network, tuner, fields, (0.0, 0.5, 1.0))
+    perturb(model)
+    own = dict(model.network.named_parameters())
+
+    def at(alpha: float) -> dict[str, Tensor]:
+        return {**own, **model.tuner.weights(model.network, alpha)}
+
+    low, middle, high = at(0.5), at(0.75), at(1.0)
+    for name in own:
+        torch.testing.assert_close(middle[name], (low[name] + high[name]) / 2)
+
+
+@every_pair
+@pytest.mark.parametrize("way", ["endpoint", "path"])
+def test_twenty_steps_move_the_output_and_nothing_of_the_base(
+    network, tuner, fields, way, photos: Path, tmp_path: Path, plain_base
+):
+    base = plain_base(network)
+    place = jobs.Place(photos, tmp_path / "tuned.safetensors", device="cpu", precision="fp32")
+    steps = Options(steps=20, batch=2, draws=1, patch=24, lr=1e-2, warmup=1)
+    jobs.finetune(place, steps, base, tuner, way, 50, fields)
+    _, before = checkpoint.read(base)
+    _, after = checkpoint.read(place.output)
+    kept = {name: tensor for name, tensor in after.items() if name.startswith("network.")}
+    assert kept.keys() == before.keys()
+    assert all(torch.equal(kept[name], before[name]) for name in before)
+    plain = load(base, device="cpu", precision="fp32")
+    tuned = load(place.output, device="cpu", precision="fp32")
+    x = picture()
+    assert torch.equal(tuned(x, alpha=0.0), plain(x))
+    for alpha in (0.5, 1.0):
+        assert (tuned(x, alpha=alpha) - plain(x)).abs().max() > 1e-4
+
+
+@pytest.fixture(scope="session")
+def plain_base(tmp_path_factory: pytest.TempPathFactory, photos: Path):
+    made: dict[str, Path] = {}
+
+    def get(network: str) -> Path:
+        if network not in made:
+            path = tmp_path_factory.mktemp("bases") / f"{network}.safetensors"
+            place = jobs.Place(photos, path, device="cpu", precision="fp32")
+            steps = Options(steps=20, batch=2, draws=1, patch=24, lr=3e-3, warmup=1)
+            made[network] = jobs.train(place, steps, "denoise", network, [15], SMALL[network])
+        return made[network]
+
+    return get
+
+
+@every_pair
+@pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])
+def test_save_and_load_are_bit_equal_at_the_stored_dtype(
+    network, tuner, fields, dtype, tmp_path: Path
+):
+    _, model = make(network, tuner, fields)
+    perturb(model)
+    header = checkpoint.Header(
+        network=checkpoint.Part(network, SMALL[network]),
+        tuner=checkpoint.Part(tuner, fields),
+        knob=checkpoint.Knob((15.0, 50.0)),
+        plain=False,
+        dtype=dtype,
+    )
+    tensors = {f"network.{name}": t for name, t in model.network.own_state().items()}
+    tensors |= {f"tuner.{name}": t for name, t in model.tuner.state_dict().items()}
+    checkpoint.write(tmp_path / "model.safetensors", header, tensors)
+    kept, stored = checkpoint.read(tmp_path / "model.safetensors")
+    assert kept == header
+    kind = checkpoint.DTYPES[dtype]
+    assert stored.keys() == tensors.keys()
+    assert all(torch.equal(stored[name], tensors[name].to(kind)) for name in tensors)
+    for name, parameter in model.named_parameters():
+        if not (name.startswith("network.") and model.network.in_site(name[8:])):
+            parameter.copy_(tensors[name].to(kind).float())
+    loaded = load(tmp_path / "model.safetensors", device="cpu", precision="fp32")
+    x = picture()[:, :, :16, :24]
+    torch.testing.assert_close(
+        loaded(x, alpha=0.7), model.fold(0.7)(x).clamp(0, 1), atol=1e-6, rtol=1e-5
+    )
+
+
+@every_pair
+def test_a_folded_file_is_plain_and_equals_the_model(network, tuner, fields, tmp_path: Path):
+    from tunectl.inference.interpolate import fold_file
+
+    _, model = make(network, tuner, fields)
+    perturb(model)
+    header = checkpoint.Header(
+        network=checkpoint.Part(network, SMALL[network]),
+        tuner=checkpoint.Part(tuner, fields),
+        knob=checkpoint.Knob((15.0, 50.0)),
+        plain=False,
+    )
+    tensors = {f"network.{name}": t for name, t in model.network.own_state().items()}
+    tensors |= {f"tuner.{name}": t for name, t in model.tuner.state_dict().items()}
+    checkpoint.write(tmp_path / "model.safetensors", header, tensors)
+    tunable = load(tmp_path / "model.safetensors", device="cpu", precision="fp32")
+    fold_file(tmp_path / "model.safetensors", 0.4, tmp_path / "plain.safetensors")
+    plain = load(tmp_path / "plain.safetensors", device="cpu", precision="fp32")
+    assert not plain.tunable
+    assert plain.header.level == pytest.approx((29.0, 29.0))
+    assert torch.equal(plain(picture()), tunable(picture(), alpha=0.4))

@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from tunectl import checkpoint
+from tunectl.errors import DataError, DivergedError, IncompatibleError, TunectlError, UsageError
+from tunectl.inference.model import load
+from tunectl.knob import Knob
+from tunectl.learning import jobs, loop
+from tunectl.learning.curriculum import Curriculum
+from tunectl.learning.measure import calibrate, measure, psnr
+from tunectl.learning.options import Options
+from tunectl.learning.photos import Photos, list_photos, seeded
+from tunectl.tasks import build_task
+
+CPU = torch.device("cpu")
+TINY = {"width": 4, "blocks": 1}
+
+
+def place(photos: Path, output: Path, **others: object) -> jobs.Place:
+    return jobs.Place(photos, output, device="cpu", precision="fp32", **others)
+
+
+def train(where: jobs.Place, options: Options, **others: object) -> dict[str, torch.Tensor]:
+    jobs.train(where, options, "denoise", "adafm-net", [15], TINY, **others)
+    return checkpoint.read(where.output)[1]
+
+
+def test_training_lowers_the_loss(photos: Path, tmp_path: Path):
+    reports: list[loop.Report] = []
+    where = place(photos, tmp_path / "m.safetensors", report=reports.append)
+    train(where, Options(steps=60, batch=4, draws=1, patch=32, lr=5e-3, warmup=5))
+    measured = [report.validation["15"] for report in reports if report.validation]
+    assert len(measured) >= loop.VALIDATIONS
+    assert measured[-1] > measured[0] + 1.5
+
+
+def test_the_same_seed_gives_the_same_weights(photos: Path, tmp_path: Path, options: Options):
+    a, b, c = (
+        train(place(photos, tmp_path / f"{i}.safetensors"), dataclasses.replace(options, seed=seed))
+        for i, seed in enumerate([7, 7, 8])
+    )
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not all(torch.equal(a[name], c[name]) for name in a)
+
+
+def test_an_interrupted_run_resumes_to_the_same_weights(
+    photos: Path, tmp_path: Path, options: Options
+):
+    undisturbed = train(place(photos, tmp_path / "a.safetensors"), options)
+    output = tmp_path / "b.safetensors"
+
+    def interrupt(report: loop.Report) -> None:
+        if report.step >= 9:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(place(photos, output, report=interrupt), options)
+    assert not output.exists()
+    with pytest.raises(UsageError, match="interrupted run"):
+        train(place(photos, output), options)
+    with pytest.raises(UsageError, match="was trained with lr"):
+        train(place(photos, output, resume=True), dataclasses.replace(options, lr=1e-4))
+    resumed = train(place(photos, output, resume=True), options)
+    assert all(torch.equal(undisturbed[name], resumed[name]) for name in undisturbed)
+
+
+def test_resume_without_a_state_is_an_error(photos: Path, tmp_path: Path, options: Options):
+    with pytest.raises(TunectlError, match="no state"):
+        train(place(photos, tmp_path / "m.safetensors", resume=True), options)
+
+
+def test_a_run_in_minutes_ends_on_time(photos: Path, tmp_path: Path):
+    reports = []
+    where = place(photos, tmp_path / "m.safetensors", report=reports.append)
+    train(where, Options(minutes=0.05, batch=2, draws=1, patch=24))
+    assert 3 <= reports[-1].seconds < 30
+    assert reports[-1].share == 1
+
+
+def test_a_gradient_that_is_not_a_number_stops_before_the_weights(
+    photos: Path, tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(loop, "_loss", lambda _kind, output, _clean: output.sum() * math.nan)
+    output = tmp_path / "m.safetensors"
+    with pytest.raises(DivergedError, match="step 1"):
+        train(place(photos, output), options)
+    assert not output.exists()
+
+
+def test_joint_training_moves_base_and_tuner_and_calibrates(tunable_file: Path):
+    header, tensors = checkpoint.read(tunable_file)
+    assert header.knob is not None
+    assert header.knob.way == "joint"
+    alphas, levels = zip(*header.knob.calibration, strict=True)
+    assert list(alphas) == sorted(alphas)
+    assert list(levels) == sorted(levels)
+    assert any(t.abs().sum() > 0 for name, t in tensors.items() if name.startswith("tuner."))
+    facts = header.provenance
+    assert facts["steps"] == 20
+    assert facts["data"]["photos"] == 5
+    assert facts["parent"] is None
+
+
+def test_finetuning_names_its_parent(photos: Path, tmp_path: Path, plain_file: Path, options):
+    output = tmp_path / "t.safetensors"
+    jobs.finetune(place(photos, output), options, plain_file, "adafm", "endpoint", 40)
+    header = checkpoint.read_header(output)
+    assert header.provenance["parent"] == checkpoint.file_sha256(plain_file)
+    assert header.knob is not None
+    assert header.knob.levels == (15.0, 40.0)
+
+
+def test_finetuning_refuses_what_it_cannot_start_from(
+    photos: Path, tmp_path: Path, plain_file: Path, tunable_file: Path, options: Options
+):
+    where = place(photos, tmp_path / "t.safetensors")
+    with pytest.raises(IncompatibleError, match="not a plain model"):
+        jobs.finetune(where, options, tunable_file, "ftn", "path", 50)
+    with pytest.raises(UsageError, match="already"):
+        jobs.finetune(where, options, plain_file, "ftn", "path", 15)
+    with pytest.raises(UsageError, match="way"):
+        jobs.finetune(where, options, plain_file, "ftn", "joint", 50)
+
+
+def test_deblock_trains_too(photos: Path, tmp_path: Path, options: Options):
+    where = place(photos, tmp_path / "m.safetensors")
+    jobs.train(where, options, "deblock", "adafm-net", [95, 10], TINY, tuner="ftn")
+    model = load(where.output, device="cpu")
+    assert model.level(0.0) > model.level(1.0)
+    assert model(torch.rand(1, 1, 20, 20), level=40).shape == (1, 1, 20, 20)
+
+
+def test_the_curriculum_covers_the_range_evenly():
+    draws = [Curriculum("joint", (0.0, 75.0), power=2.0)(i) for i in range(200)]
+    for alpha, level in draws:
+        assert 0 < alpha <= 1
+        assert level == pytest.approx(75 * alpha**2)
+    for low in range(0, 75, 5):  # every twentieth part has its tenth of 200 draws, within 2
+        assert 11 <= sum(low < level <= low + 5 for _, level in draws) <= 16
+    assert Curriculum("endpoint", (15.0, 50.0))(3) == (1.0, 50.0)
+    assert Curriculum(None, (15.0, 15.0))(3) == (None, 15.0)
+
+
+def test_patches_are_what_the_photos_hold(photos: Path):
+    source = Photos(list_photos(photos), 32, CPU)
+    clean, gray = source.patches(64, 0.5, seeded(CPU, "patches"))
+    assert clean.shape == (64, 3, 32, 32)
+    assert 0 <= clean.min() <= clean.max() <= 1
+    assert 16 < gray.sum() < 48
+    spread = clean.amax(1) - clean.amin(1)
+    assert (spread[gray] < 1e-6).all()
+    assert (spread[~gray].amax((1, 2)) > 0.01).all()
+    again, _ = source.patches(64, 0.5, seeded(CPU, "patches"))
+    assert torch.equal(clean, again)
+
+
+def test_patches_keep_their_pixels_together(tmp_path: Path):
+    """A ramp's neighbours differ by one step along one axis, however it is flipped or turned."""
+    ramp = torch.arange(64, dtype=torch.uint8).expand(48, 64)
+    Image.fromarray(ramp.numpy()).save(tmp_path / "ramp.png")
+    clean, _ = Photos([tmp_path / "ramp.png"], 16, CPU).patches(32, 0.0, seeded(CPU, 0))
+    values = clean[:, 0] * 255
+    across, down = values.diff(dim=2).abs().round(), values.diff(dim=1).abs().round()
+    sideways = (across == 1).all((1, 2)) & (down == 0).all((1, 2))
+    turned = (down == 1).all((1, 2)) & (across == 0).all((1, 2))
+    assert (sideways | turned).all()
+    assert sideways.any()
+    assert turned.any()
+
+
+def test_small_and_broken_photos_are_left_out_by_name(tmp_path: Path):
+    Image.new("RGB", (64, 64)).save(tmp_path / "good.png")
+    Image.new("RGB", (20, 64)).save(tmp_path / "small.png")
+    (tmp_path / "broken.png").write_bytes((tmp_path / "good.png").read_bytes()[:60])
+    photos = Photos(list_photos(tmp_path), 32, CPU)
+    assert photos.count == 1
+    assert len(photos.skipped) == 2
+    with pytest.raises(DataError, match="at least 128x128"):
+        Photos(list_photos(tmp_path), 128, CPU)
+    assert [p.name for p in list_photos(tmp_path, ["s*", "broken*"])] == ["good.png"]
+    with pytest.raises(DataError, match="no photos"):
+        list_photos(tmp_path, ["*"])
+
+
+def test_psnr():
+    clean = torch.full((1, 3, 8, 8), 100 / 255)
+    assert psnr(clean, clean) == 100
+    assert psnr(clean + 1.4 / 255, clean) == pytest.approx(48.1308, abs=1e-3)  # rounds to 1 step
+    assert psnr(clean * 0 + 2, clean * 0) == pytest.approx(0)
+
+
+def test_measuring_uses_the_same_noise_each_time():
+    pictures = [torch.full((3, 32, 32), 128, dtype=torch.uint8)] * 2
+    task = build_task("denoise")
+    first, again = (measure(lambda x, _: x, pictures, task, 25) for _ in range(2))
+    assert first == again
+    assert first[0] != first[1]
+    assert first[0] == pytest.approx(20 * math.log10(255 / 25), abs=0.3)
+
+
+@pytest.mark.parametrize("way", ["joint", "endpoint"])
+def test_calibration_finds_the_best_alpha_and_is_monotone(way):
+    """Restoring with the oracle's shrinkage: best where alpha says the true noise level."""
+    knob = Knob((0.0, 50.0), way=way)
+    pictures = [torch.full((3, 64, 64), 128, dtype=torch.uint8)]
+    generator = torch.Generator().manual_seed(0)
+    signal = torch.randn(1, 3, 64, 64, generator=generator) * 20
+    pictures = [(128 + signal[0]).round().clamp(0, 255).to(torch.uint8)]
+
+    def shrink(noisy: torch.Tensor, alpha: float) -> torch.Tensor:
+        mean = 128 / 255
+        return mean + (noisy - mean) * 20**2 / (20**2 + (50 * alpha) ** 2)
+
+    pairs = calibrate(shrink, knob, pictures, build_task("denoise"))
+    for alpha, level in pairs[1:]:
+        assert alpha == pytest.approx(level / 50, abs=0.04)
+    assert [a for a, _ in pairs] == sorted(a for a, _ in pairs)
+    calibrated = dataclasses.replace(knob, calibration=pairs)
+    for level in (0.0, 10.0, 33.0, 50.0):
+        assert calibrated.level(calibrated.alpha(level)) == pytest.approx(level, abs=0.6)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"steps": None},
+        {"minutes": 5},
+        {"steps": 0},
+        {"batch": 3, "draws": 2},
+        {"optimizer": "sgd"},
+        {"loss": "l3"},
+        {"lr": 0},
+        {"ema": 1.0},
+    ],
+)
+def test_options_that_cannot_be_meant(wrong):
+    with pytest.raises(UsageError):
+        Options(**({"steps": 10} | wrong))

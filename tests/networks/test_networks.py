@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from tunectl.errors import UsageError
+from tunectl.networks import NETWORKS, build_network, macs_per_pixel, receptive_radius
+
+SMALL = {
+    "adafm-net": {"width": 4, "blocks": 1},
+    "unet": {"widths": [4, 6, 8], "encoder": [1, 1, 1], "decoder": [1, 1]},
+}
+
+
+def test_adafm_net_is_the_papers_conv_by_conv():
+    network = build_network("adafm-net")
+    assert sum(p.numel() for p in network.parameters()) == 1_406_787
+    assert macs_per_pixel(network) == 380_016
+    convs = list(network.convolutions().values())
+    assert len(convs) == 37
+    shapes = [tuple(conv.weight.shape) for conv in convs]
+    assert shapes[0] == (64, 3, 3, 3)
+    assert convs[0].stride == (2, 2)
+    assert shapes[1:34] == [(64, 64, 3, 3)] * 33
+    assert shapes[34:] == [(256, 64, 3, 3), (64, 64, 3, 3), (3, 64, 3, 3)]
+
+
+def test_adafm_net_computes_what_the_paper_draws():
+    """Against the same layers written out by hand."""
+    network = build_network("adafm-net", {"width": 4, "blocks": 2})
+    x = torch.rand(1, 3, 8, 10)
+    start = y = network.first(x)
+    for block in network.blocks:
+        y = y + block.conv_b(torch.relu(block.conv_a(y)))
+    y = torch.relu(nn.PixelShuffle(2)(network.up(network.trunk(y) + start)))
+    expected = network.last(torch.relu(network.fine(y)))
+    torch.testing.assert_close(network(x), expected)
+
+
+def test_flagship_stays_within_its_arithmetic():
+    assert macs_per_pixel(build_network("unet")) <= 250_000
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (2, 3), (17, 9), (33, 40)])
+def test_any_size_comes_back_as_it_was(name, size):
+    network = build_network(name, SMALL[name])
+    assert network(torch.rand(2, 3, *size)).shape == (2, 3, *size)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_no_batch_norm_and_named_identity_sites(name):
+    network = build_network(name, SMALL[name])
+    assert not any("Norm" in type(module).__name__ for module in network.modules())
+    convs = network.convolutions()
+    for site, facts in network.sites.items():
+        assert isinstance(network.get_submodule(site), nn.Identity)
+        if facts.after is not None:
+            assert convs[facts.after].out_channels == facts.channels
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_receptive_radius_is_where_the_output_stops_moving(name):
+    """By gradient on a random network in double precision, away from the impulse method."""
+    torch.manual_seed(0)
+    network = build_network(name, SMALL[name]).double()
+    radius = receptive_radius(network)
+    for parameter in network.parameters():  # positive, so that nothing cancels
+        parameter.data.abs_()
+    side = 2 * (-(-(radius + network.stride) // network.stride)) * network.stride
+    x = torch.rand(1, 3, network.stride, 2 * side, dtype=torch.double, requires_grad=True)
+    y = network(x)
+    reach = 0
+    for column in range(side, side + network.stride):
+        (gradient,) = torch.autograd.grad(y[0, :, :, column].sum(), x, retain_graph=True)
+        touched = gradient.abs().sum((0, 1, 2)).nonzero()[:, 0]
+        reach = max(reach, int((touched - column).abs().max()))
+    assert reach == radius
+
+
+def test_adafm_net_radius_is_the_papers():
+    # 143 x 143 pixels see each other; the farther side of an even stride has one more
+    assert receptive_radius(build_network("adafm-net", {"width": 2})) in (71, 72)
+
+
+def test_unknown_names_and_fields_say_what_is_known():
+    with pytest.raises(UsageError) as wrong:
+        build_network("resnet")
+    assert "adafm-net" in wrong.value.hint
+    with pytest.raises(UsageError, match="has no field 'wide'"):
+        build_network("unet", {"wide": 3})
+    with pytest.raises(UsageError, match="at least two widths"):
+        build_network("unet", {"widths": "8", "encoder": "1", "decoder": []})
+    with pytest.raises(UsageError, match="whole number"):
+        build_network("adafm-net", {"width": 0})

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tunectl.errors import UsageError
+from tunectl.tasks import TASKS, build_task
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_sigma_counts_in_8_bit_steps_and_noise_is_not_clipped():
+    clean = torch.ones(1, 3, 200, 200)
+    noisy = build_task("denoise").degrade(clean, 25, generator())
+    assert (noisy - clean).std().item() == pytest.approx(25 / 255, rel=0.01)
+    assert noisy.max() > 1
+
+
+def test_clipped_noise_is_rounded_to_8_bits():
+    noisy = build_task("denoise", {"clip": "true"}).degrade(
+        torch.rand(1, 3, 64, 64), 50, generator()
+    )
+    assert 0 <= noisy.min() <= noisy.max() <= 1
+    torch.testing.assert_close(noisy * 255, (noisy * 255).round())
+
+
+@pytest.mark.parametrize(("task", "level"), [("denoise", 30.0), ("deblock", 20.0)])
+def test_gray_patches_stay_gray_and_colour_does_not(task, level):
+    clean = torch.rand(2, 1, 32, 32, generator=generator()).expand(-1, 3, -1, -1)
+    degraded = build_task(task).degrade(clean, level, generator(), torch.tensor([True, False]))
+    assert degraded.shape == clean.shape
+    assert torch.equal(degraded[0, 0], degraded[0, 1])
+    assert torch.equal(degraded[0, 1], degraded[0, 2])
+    assert not torch.equal(degraded[0], clean[0])
+    if task == "denoise":
+        assert not torch.equal(degraded[1, 0], degraded[1, 1])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_same_generator_gives_the_same_input(task):
+    job = build_task(task)
+    clean = torch.rand(2, 3, 24, 24)
+    level = job.default_levels[1]
+    first, again, other = (job.degrade(clean, level, generator(seed)) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_deblock_is_pillows_own_jpeg():
+    array = np.random.default_rng(0).integers(0, 256, (32, 40, 3)).astype(np.uint8)
+    clean = torch.from_numpy(array).permute(2, 0, 1)[None] / 255
+    task = build_task("deblock", {"aligned": True})
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "JPEG", quality=30, subsampling=2)
+    expected = np.asarray(Image.open(file))
+    coded = task.degrade(clean, 30, generator())[0].permute(1, 2, 0) * 255
+    assert np.array_equal(coded.round().numpy().astype(np.uint8), expected)
+
+
+def test_blocks_start_at_a_random_phase_unless_aligned():
+    clean = torch.rand(1, 1, 40, 40)
+    task = build_task("deblock")
+    outputs = {task.degrade(clean, 10, generator(s)).numpy().tobytes() for s in range(6)}
+    assert len(outputs) > 3
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_expected_error_grows_along_the_knob(task):
+    job = build_task(task)
+    start, end = job.default_levels
+    errors = [job.expected_error(start + (end - start) * i / 10) for i in range(11)]
+    assert errors == sorted(errors)
+    assert errors[0] > 0
+
+
+def test_levels_outside_the_task_are_refused():
+    for task, level in (("denoise", -1), ("denoise", 300), ("deblock", 0), ("deblock", 101)):
+        with pytest.raises(UsageError, match="level"):
+            build_task(task).check_level(level)
+    with pytest.raises(UsageError, match="no task"):
+        build_task("upscale")

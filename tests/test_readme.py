@@ -1,0 +1,90 @@
+"""What the README prints, run as printed on small data, with the installed command."""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+COMMANDS = [
+    line
+    for kind, block in BLOCKS
+    if kind == "sh"
+    for line in block.splitlines()
+    if line.startswith("tunectl ")
+]
+SMALL = (
+    " --batch 2 --patch 24 --device cpu --network-field widths=8,12 --network-field encoder=1,1"
+    " --network-field decoder=1"
+)
+
+
+@pytest.fixture(scope="module")
+def room(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the commands name: `photos` and the example."""
+    room = tmp_path_factory.mktemp("readme")
+    shutil.copytree(photos, room / "photos")
+    shutil.copytree(ROOT / "weights" / "example", room / "weights" / "example")
+    return room
+
+
+def shortened(command: str) -> str:
+    """The same command for seconds: fewer steps, a smaller network."""
+    command = re.sub(r"--(steps \d+|minutes \d+)", "--steps 3", command)
+    if " train " in command and "unet" in command:
+        command += SMALL
+    elif " train " in command:
+        command += " --batch 2 --patch 24 --network-field width=8 --network-field blocks=1"
+    elif " finetune " in command:
+        command += " --batch 2 --patch 24"
+    return command
+
+
+def test_every_command_of_the_readme_runs(room: Path):
+    assert len(COMMANDS) >= 9
+    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+    for command in COMMANDS:
+        words = shortened(command)
+        done = subprocess.run(
+            words, shell=True, cwd=room, env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{words}\n{done.stderr}"
+    assert (room / "clean.png").exists()
+    assert len(list((room / "strengths").iterdir())) == 3
+
+
+def test_the_main_job_makes_the_example_better(cli, tmp_path: Path):
+    out = tmp_path / "better.png"
+    assert cli("apply", "--alpha", 0.3, ROOT / "weights/example/noisy.png", "-o", out)[0] == 0
+    clean = np.asarray(Image.open(ROOT / "weights/example/clean.png"), dtype=float)
+
+    def psnr(path: Path) -> float:
+        error = np.square(np.asarray(Image.open(path), dtype=float) - clean).mean()
+        return 10 * math.log10(255**2 / error)
+
+    assert psnr(out) > psnr(ROOT / "weights/example/noisy.png") + 4
+
+
+def test_the_python_lines_of_the_readme_run():
+    (code,) = [block for kind, block in BLOCKS if kind == "python"]
+    picture = Image.open(ROOT / "weights/example/noisy.png").crop((0, 0, 64, 48))
+    space = {"picture": picture}
+    exec(code, space)
+    assert space["better"].size == picture.size
+    assert not hasattr(space["network"], "tuner")
+
+
+def test_every_file_the_readme_names_is_there():
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert links
+    assert all((ROOT / link).exists() for link in links)

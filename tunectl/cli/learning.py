@@ -1,0 +1,121 @@
+"""What `train` and `finetune` share: the options of a run, declared once."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tunectl.cli import choices as c
+from tunectl.cli import console
+
+if TYPE_CHECKING:
+    from tunectl.learning.jobs import Place
+    from tunectl.learning.options import Options
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """The shared options of a command that learns, as the library takes them."""
+
+    options: Options
+    place: Place
+    knots: tuple[float, ...]
+    power: float
+    tuner_fields: dict[str, str]
+
+
+def _shared(
+    data: Annotated[Path, typer.Option(help="Folder of clean photos, searched to the bottom.")],
+    output: c.OutputOption,
+    steps: Annotated[int | None, typer.Option(help="Length of the run in steps.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="Length of the run in minutes.")] = None,
+    batch: Annotated[int, typer.Option(help="Patches a step.")] = 8,
+    draws: Annotated[int, typer.Option(help="Levels a step; they share the batch.")] = 2,
+    patch: Annotated[int, typer.Option(help="Side of a patch in pixels.")] = 96,
+    lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,
+    warmup: Annotated[int, typer.Option(help="Steps until the rate is reached.")] = 200,
+    optimizer: Annotated[str, typer.Option(help="adamw or adam.")] = "adamw",
+    loss: Annotated[str, typer.Option(help="charbonnier or l1.")] = "charbonnier",
+    bias: Annotated[float, typer.Option(help="Above 1, weak levels are drawn more often.")] = 1.0,
+    gray: Annotated[float, typer.Option(help="Share of gray patches.")] = 0.15,
+    ema: Annotated[float, typer.Option(help="Decay of the averaged weights.")] = 0.998,
+    clip: Annotated[float, typer.Option(help="Largest gradient norm.")] = 0.5,
+    seed: Annotated[int, typer.Option(help="All randomness follows from it.")] = 0,
+    power: Annotated[
+        float, typer.Option(help="The level at alpha is first + (last - first) * alpha ** POWER.")
+    ] = 1.0,
+    knots: Annotated[str, typer.Option(help="Alphas at which the weights have a knot.")] = "0,1",
+    tuner_field: Annotated[
+        list[str], typer.Option(help="A field of the tuner, such as groups=16 or kernel=5.")
+    ] = [],  # noqa: B006 - typer copies it
+    validation: Annotated[
+        Path | None,
+        typer.Option(help="Folder of photos to validate on; else every 16th photo is held out."),
+    ] = None,
+    exclude: Annotated[
+        list[str], typer.Option(help="Leave out photos whose name matches, such as 'scan_*'.")
+    ] = [],  # noqa: B006
+    device: c.DeviceOption = "auto",
+    precision: c.PrecisionOption = "auto",
+    store: Annotated[str, typer.Option(help="fp32, fp16 or bf16: precision of the file.")] = "fp32",
+    licence: Annotated[str, typer.Option(help="Licence of the weights, kept in the file.")] = "",
+    card: Annotated[str, typer.Option(help="One line about the model, kept in the file.")] = "",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last saved state.")
+    ] = False,
+) -> None:
+    """Only its signature is used."""
+
+
+def learns(command: Callable[..., None]) -> Callable[..., None]:
+    """Give `command` the shared options after its own; it receives them as `run`."""
+    own = inspect.signature(command, eval_str=True).parameters
+    shared = inspect.signature(_shared, eval_str=True).parameters
+
+    @functools.wraps(command)
+    def wrapper(**values: Any) -> None:
+        given = {name: values.pop(name) for name in shared}
+        with console.TrainingProgress() as progress:
+            command(run=_run(given, progress), **values)
+        print(given["output"])
+
+    parameters = [p for name, p in own.items() if name != "run"] + list(shared.values())
+    parameters.sort(key=lambda p: p.default is not inspect.Parameter.empty)
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
+    return wrapper
+
+
+def _run(given: dict[str, Any], progress: console.TrainingProgress) -> Run:
+    knots = tuple(c.parse_numbers(given["knots"], "--knots"))
+    from tunectl.fields import parse_fields
+    from tunectl.learning.options import Options
+
+    names = [field.name for field in dataclasses.fields(Options)]
+    options = Options(**{name: given[name] for name in names})
+    from tunectl.learning.jobs import Place
+
+    place = Place(
+        data=given["data"],
+        output=given["output"],
+        validation=given["validation"],
+        exclude=tuple(given["exclude"]),
+        device=given["device"],
+        precision=given["precision"],
+        dtype=given["store"],
+        resume=given["resume"],
+        command=c.command_line(),
+        licence=given["licence"],
+        card=given["card"],
+        report=progress.show,
+        say=console.say,
+    )
+    return Run(
+        options, place, knots, given["power"], parse_fields(given["tuner_field"], "--tuner-field")
+    )
