@@ -59,14 +59,14 @@ def apply(
     levels = c.parse_numbers(level, "--level") if level is not None else None
     from tunectl.inference.plan import plan
 
-    if numbers is not None:  # the plan is checked before torch is loaded
-        plan(inputs, output, numbers, if_exists)
+    # With alphas given, what would clash is found before torch is loaded.
+    jobs = plan(inputs, output, numbers, if_exists) if numbers is not None else []
     from tunectl.inference import batch
     from tunectl.inference.model import load
 
     loaded = load(model, device=device, precision=precision, tile=tile)
     alphas = _alphas(loaded, model, numbers, levels, extrapolate)
-    jobs = plan(inputs, output, alphas, if_exists)
+    jobs = jobs or plan(inputs, output, alphas, if_exists)
     with console.FileProgress(len(jobs)) as progress:
 
         def done(outcome: Outcome) -> None:

@@ -12,6 +12,10 @@ from tunectl.errors import ResourceError, UsageError
 from tunectl.networks import Network, receptive_radius
 
 DEFAULT_TILE = 1024
+# Convolution libraries change their way of summing for feature maps below some tens of thousands
+# of samples. Windows stay above that, so that a rounding tie falls the same way in every tile.
+SMALLEST_TILE = 256
+SMALLEST_TILED_SIDE = 128
 
 
 class Engine:
@@ -34,8 +38,8 @@ class Engine:
 
         Gray goes through a colour network as three equal planes and comes back as their mean.
         A window is cut where the picture ends, so that the network sees the same border as
-        untiled, and elsewhere reaches past its core by at least the receptive radius. With widths
-        that are multiples of 16 the result does not depend on the tile in 8 bits.
+        untiled, and elsewhere reaches past its core by at least the receptive radius. In 8 bits
+        the result does not depend on the tile, for networks whose widths are multiples of 16.
         """
         if pictures.ndim != 4 or pictures.shape[1] not in (1, 3):
             raise UsageError(
@@ -47,10 +51,11 @@ class Engine:
         padded = [max(-(-size // stride), 2) * stride for size in (height, width)]
         x = pad(pictures.cpu(), (0, padded[1] - width, 0, padded[0] - height), mode="replicate")
         y = torch.empty_like(x)
+        tile = self.tile if min(padded) >= SMALLEST_TILED_SIDE else max(padded)
         for i in range(len(x)):
             picture, result = x[i : i + 1], y[i : i + 1]
-            for rows in self._windows(padded[0]):
-                for columns in self._windows(padded[1]):
+            for rows in self._windows(padded[0], tile):
+                for columns in self._windows(padded[1], tile):
                     self._run(picture, result, rows, columns)
         return y[..., :height, :width]
 
@@ -62,13 +67,12 @@ class Engine:
             self._halo = -(-receptive_radius(self.network) // stride) * stride
         return self._halo
 
-    def _windows(self, size: int) -> Iterator[tuple[int, int, int, int]]:
+    def _windows(self, size: int, tile: int) -> Iterator[tuple[int, int, int, int]]:
         """(start, end) of each window along one side, and of the core that it decides."""
         stride = self.network.stride
-        if size <= self.tile:
-            yield 0, size, 0, size
-            return
-        tile = max(self.tile // stride, 2 * self.halo // stride + 1) * stride
+        tile = max(tile, SMALLEST_TILE)
+        if size > tile:
+            tile = max(tile // stride, 2 * self.halo // stride + 1) * stride
         if size <= tile:
             yield 0, size, 0, size
             return

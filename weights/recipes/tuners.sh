@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Every tuner on one small base, endpoint way, minutes each: sigma 15 at alpha 0, 50 at alpha 1.
-#   tuners.sh PHOTOS VALIDATION OUT_FOLDER [BASE_MINUTES] [TUNER_MINUTES]
-# Ends in tables of PSNR by alpha at both levels and two between, on the folder VALIDATION.
+#   tuners.sh PHOTOS VALIDATION MEASURED OUT [BASE_MINUTES] [TUNER_MINUTES]
+# PHOTOS to train on, VALIDATION to calibrate on, MEASURED for the tables of PSNR by alpha at both
+# levels and two between (its first 24 pictures); OUT is the folder for the models.
 # The base is adafm-net with width 32 and 4 blocks instead of the papers' 64 and 16.
 set -euo pipefail
-photos=$1 validation=$2 out=$3 base_minutes=${4:-5} minutes=${5:-2}
+photos=$1 validation=$2 measured=$3 out=$4 base_minutes=${5:-5} minutes=${6:-2}
 mkdir -p "$out"
 common=(--data "$photos" --validation "$validation" --exclude 'bsd_*'
     --batch 8 --draws 1 --patch 64 --seed 0)
@@ -25,8 +26,9 @@ finetune adafm-1x1 adafm --tuner-field kernel=1
 finetune adafm-5x5 adafm --tuner-field kernel=5
 finetune dynamic-net dynamic-net
 
+models=()
 for name in dni ftn ftn-gc4 adafm-1x1 adafm-5x5 dynamic-net; do
-    tunectl evaluate "$validation" -m "$out/$name.safetensors" --level 15,25,35,50 \
-        --alpha 0,0.25,0.5,0.75,1,calibrated
-    echo
+    models+=(-m "$out/$name.safetensors")
 done
+tunectl evaluate "$measured" "${models[@]}" --limit 24 --level 15,25,35,50 \
+    --alpha 0,0.25,0.5,0.75,1,calibrated
