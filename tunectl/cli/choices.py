@@ -39,5 +39,9 @@ def parse_numbers(text: str, option: str) -> list[float]:
 
 
 def command_line() -> str:
-    """What was typed, for the model's provenance."""
-    return shlex.join(["tunectl", *sys.argv[1:]])
+    """What was typed, for the model's provenance; of absolute paths only the last name.
+
+    A model file is passed on, and nobody's folders should travel with it.
+    """
+    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    return shlex.join(["tunectl", *words])
