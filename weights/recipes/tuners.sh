@@ -1,23 +1,23 @@
 #!/usr/bin/env bash
-# Every tuner on one small base, endpoint way, minutes each: sigma 15 at alpha 0, 50 at alpha 1.
-#   tuners.sh PHOTOS VALIDATION MEASURED OUT [BASE_MINUTES] [TUNER_MINUTES]
+# Every tuner on one small base, endpoint way, minutes in all: sigma 15 at alpha 0, 50 at alpha 1.
+#   tuners.sh PHOTOS VALIDATION MEASURED OUT [BASE_STEPS] [TUNER_STEPS]
 # PHOTOS to train on, VALIDATION to calibrate on, MEASURED for the tables of PSNR by alpha at both
 # levels and two between (its first 24 pictures); OUT is the folder for the models.
 # The base is adafm-net with width 32 and 4 blocks instead of the papers' 64 and 16.
 set -euo pipefail
-photos=$1 validation=$2 measured=$3 out=$4 base_minutes=${5:-5} minutes=${6:-2}
+photos=$1 validation=$2 measured=$3 out=$4 base_steps=${5:-2000} steps=${6:-700}
 mkdir -p "$out"
 common=(--data "$photos" --validation "$validation" --exclude 'bsd_*'
     --batch 8 --draws 1 --patch 64 --seed 0)
 
 tunectl train --task denoise --network adafm-net --network-field width=32 --network-field blocks=4 \
-    --level 15 --lr 2e-3 --minutes "$base_minutes" "${common[@]}" -o "$out/base.safetensors"
+    --level 15 --lr 2e-3 --steps "$base_steps" "${common[@]}" -o "$out/base.safetensors"
 
 finetune() { # NAME, TUNER, further options
     local name=$1 tuner=$2
     shift 2
     tunectl finetune "$out/base.safetensors" --tuner "$tuner" --way endpoint --level 50 \
-        --lr 1e-3 --minutes "$minutes" "${common[@]}" -o "$out/$name.safetensors" "$@"
+        --lr 1e-3 --steps "$steps" "${common[@]}" -o "$out/$name.safetensors" "$@"
 }
 finetune dni dni
 finetune ftn ftn
