@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from tunectl import checkpoint
+from tunectl.checkpoint import Header, Knob, Part
 from tunectl.inference.model import load
 from tunectl.learning import jobs
 from tunectl.learning.options import Options
@@ -44,6 +45,19 @@ def perturb(model: Tunable) -> None:
     generator = torch.Generator().manual_seed(1)
     for parameter in model.tuner.parameters():
         parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.05)
+
+
+def save(model: Tunable, path: Path, network: str, tuner: str, fields, dtype="fp32") -> Header:
+    header = Header(
+        network=Part(network, SMALL[network]),
+        tuner=Part(tuner, fields),
+        knob=Knob((15.0, 50.0)),
+        plain=False,
+        dtype=dtype,
+    )
+    tensors = {f"network.{name}": t for name, t in model.network.own_state().items()}
+    tensors |= {f"tuner.{name}": t for name, t in model.tuner.state_dict().items()}
+    return checkpoint.write(path, header, tensors)
 
 
 def picture() -> Tensor:
@@ -137,16 +151,9 @@ def test_save_and_load_are_bit_equal_at_the_stored_dtype(
 ):
     _, model = make(network, tuner, fields)
     perturb(model)
-    header = checkpoint.Header(
-        network=checkpoint.Part(network, SMALL[network]),
-        tuner=checkpoint.Part(tuner, fields),
-        knob=checkpoint.Knob((15.0, 50.0)),
-        plain=False,
-        dtype=dtype,
-    )
+    header = save(model, tmp_path / "model.safetensors", network, tuner, fields, dtype)
     tensors = {f"network.{name}": t for name, t in model.network.own_state().items()}
     tensors |= {f"tuner.{name}": t for name, t in model.tuner.state_dict().items()}
-    checkpoint.write(tmp_path / "model.safetensors", header, tensors)
     kept, stored = checkpoint.read(tmp_path / "model.safetensors")
     assert kept == header
     kind = checkpoint.DTYPES[dtype]
@@ -169,15 +176,7 @@ def test_a_folded_file_is_plain_and_equals_the_model(network, tuner, fields, tmp
 
     _, model = make(network, tuner, fields)
     perturb(model)
-    header = checkpoint.Header(
-        network=checkpoint.Part(network, SMALL[network]),
-        tuner=checkpoint.Part(tuner, fields),
-        knob=checkpoint.Knob((15.0, 50.0)),
-        plain=False,
-    )
-    tensors = {f"network.{name}": t for name, t in model.network.own_state().items()}
-    tensors |= {f"tuner.{name}": t for name, t in model.tuner.state_dict().items()}
-    checkpoint.write(tmp_path / "model.safetensors", header, tensors)
+    save(model, tmp_path / "model.safetensors", network, tuner, fields)
     tunable = load(tmp_path / "model.safetensors", device="cpu", precision="fp32")
     fold_file(tmp_path / "model.safetensors", 0.4, tmp_path / "plain.safetensors")
     plain = load(tmp_path / "plain.safetensors", device="cpu", precision="fp32")

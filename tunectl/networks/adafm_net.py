@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, relu
 
-from tunectl.networks.base import Network, Site, he_init
+from tunectl.networks.base import Network, ResidualBlock, Site, he_init
 
 
 @dataclass(frozen=True)
@@ -16,19 +16,6 @@ class AdaFMNetFields:
 
     width: int = 64
     blocks: int = 16
-
-
-class _Block(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.conv_a = nn.Conv2d(width, width, 3, padding=1)
-        self.site_a = nn.Identity()
-        self.conv_b = nn.Conv2d(width, width, 3, padding=1)
-        self.site_b = nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.site_b(self.conv_b(relu(self.site_a(self.conv_a(x)))))
-        return x + y
 
 
 class AdaFMNet(Network):
@@ -46,7 +33,7 @@ class AdaFMNet(Network):
         width = fields.width
         self.first = nn.Conv2d(3, width, 3, stride=2, padding=1)
         self.latent_0 = nn.Identity()
-        self.blocks = nn.ModuleList(_Block(width) for _ in range(fields.blocks))
+        self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(fields.blocks))
         self.trunk = nn.Conv2d(width, width, 3, padding=1)
         self.site_trunk = nn.Identity()
         self.latent_1 = nn.Identity()

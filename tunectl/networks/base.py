@@ -69,6 +69,22 @@ class Network(nn.Module):
         }
 
 
+class ResidualBlock(nn.Module):
+    """conv, ReLU, conv, plus the input; a site after each convolution."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv_a = nn.Conv2d(width, width, 3, padding=1)
+        self.site_a = nn.Identity()
+        self.conv_b = nn.Conv2d(width, width, 3, padding=1)
+        self.site_b = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        y: Tensor = self.site_b(self.conv_b(F.relu(self.site_a(self.conv_a(x)))))
+        return x + y
+
+
 def _padding(size: int, stride: int) -> int:
     return max(-(-size // stride), 2) * stride - size
 

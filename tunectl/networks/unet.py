@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pixel_shuffle, pixel_unshuffle, relu
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from tunectl.networks.base import Network, Site, he_init
+from tunectl.networks.base import Network, ResidualBlock, Site, he_init
 
 BLOCK_GAIN = 0.1  # of each block's second convolution at birth
 TAIL_GAIN = 0.1
@@ -35,21 +35,8 @@ class UNetFields:
             )
 
 
-class _Block(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.conv_a = nn.Conv2d(width, width, 3, padding=1)
-        self.site_a = nn.Identity()
-        self.conv_b = nn.Conv2d(width, width, 3, padding=1)
-        self.site_b = nn.Identity()
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.site_b(self.conv_b(relu(self.site_a(self.conv_a(x)))))
-        return x + y
-
-
 def _blocks(width: int, count: int) -> nn.Sequential:
-    return nn.Sequential(*(_Block(width) for _ in range(count)))
+    return nn.Sequential(*(ResidualBlock(width) for _ in range(count)))
 
 
 class UNet(Network):
@@ -81,7 +68,7 @@ class UNet(Network):
         self.sites = {
             f"{name}.site_{end}": Site(block.conv_a.out_channels, after=f"{name}.conv_{end}")
             for name, block in self.named_modules()
-            if isinstance(block, _Block)
+            if isinstance(block, ResidualBlock)
             for end in "ab"
         }
         # Dynamic-Net's three: the bottom, the entry of the finest decoder level, before the tail.
@@ -93,7 +80,7 @@ class UNet(Network):
         he_init(self)
         with torch.no_grad():  # starts near the identity: small residuals, a small correction
             for block in self.modules():
-                if isinstance(block, _Block):
+                if isinstance(block, ResidualBlock):
                     block.conv_b.weight.mul_(BLOCK_GAIN)
             self.tail.weight.mul_(TAIL_GAIN)
 
