@@ -47,6 +47,9 @@ class Part:
     name: str
     fields: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        _expect("a part", isinstance(self.name, str) and isinstance(self.fields, dict))
+
 
 @dataclass(frozen=True)
 class Header:
@@ -67,6 +70,28 @@ class Header:
     provenance: dict[str, Any] = field(default_factory=dict)
     licence: str = ""
     card: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for types that a damaged or hostile file may hold."""
+        for name in ("network", "task", "tuner"):
+            part = getattr(self, name)
+            _expect(name, isinstance(part, Part) or (part is None and name != "network"))
+        level = self.level
+        _expect("level", level is None or (len(level) == 2 and all(map(_finite, level))))
+        _expect("plain", isinstance(self.plain, bool))
+        _expect("knob", self.plain or (self.knob is not None and self.tuner is not None))
+        _expect("dtype", isinstance(self.dtype, str) and self.dtype in DTYPES)
+        _expect("provenance", isinstance(self.provenance, dict))
+        _expect("licence and card", isinstance(self.licence, str) and isinstance(self.card, str))
+
+
+def _expect(what: str, holds: bool) -> None:
+    if not holds:
+        raise ValueError(f"{what} is not what it should be")
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def write(path: Path, header: Header, tensors: dict[str, Tensor]) -> Header:
@@ -148,7 +173,7 @@ def _read_content(path: Path) -> dict[str, Any]:
     if not isinstance(metadata, dict) or KEY not in metadata:
         raise ForeignError(f"{path}: has no tunectl header", foreign)
     try:
-        content = json.loads(metadata[KEY])
+        content = json.loads(metadata[KEY], parse_constant=_refuse_constant)
         version = int(content["format"])
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise CorruptError(f"{path}: its tunectl header cannot be read", AGAIN) from error
@@ -157,6 +182,10 @@ def _read_content(path: Path) -> dict[str, Any]:
             f"{path}: has format {version}, this tunectl knows {FORMAT}", "upgrade tunectl"
         )
     return dict(content)
+
+
+def _refuse_constant(word: str) -> float:
+    raise ValueError(f"{word} is not a number")
 
 
 def _check_lengths(path: Path, table: dict[str, Any], available: int) -> None:

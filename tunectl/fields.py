@@ -9,6 +9,9 @@ from typing import Any, TypeVar, get_type_hints
 from tunectl.errors import UsageError
 
 T = TypeVar("T")
+# A model file from a stranger must not make us build a network of a billion blocks.
+LARGEST = 2048
+LONGEST = 8
 
 
 def build_fields(kind: type[T], values: Mapping[str, Any], owner: str) -> T:
@@ -51,6 +54,8 @@ def parse_fields(words: list[str], option: str) -> dict[str, str]:
 def _convert(value: Any, hint: Any) -> Any:
     if hint == tuple[int, ...]:
         parts = value.split(",") if isinstance(value, str) else value
+        if len(parts) > LONGEST:
+            raise ValueError(f"has {len(parts)} numbers, more than {LONGEST}")
         return tuple(_convert(part, int) for part in parts)
     if hint is bool:
         if isinstance(value, bool) or str(value).lower() in ("true", "false"):
@@ -60,8 +65,8 @@ def _convert(value: Any, hint: Any) -> Any:
         if isinstance(value, float | bool):
             raise ValueError(f"{value!r} is not a whole number")
         number = int(value)
-        if number < 1:
-            raise ValueError(f"{value!r} is not a positive whole number")
+        if not 1 <= number <= LARGEST:
+            raise ValueError(f"{value!r} is not a whole number from 1 to {LARGEST}")
         return number
     if hint is str:
         return str(value)

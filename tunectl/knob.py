@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from dataclasses import dataclass
 
 from tunectl.errors import AlphaError
 
 WAYS = ("endpoint", "path", "joint")
+MOST_KNOTS, MOST_PAIRS = 16, 1024
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,19 @@ class Knob:
     knots: tuple[float, ...] = (0.0, 1.0)
     way: str = "endpoint"
     calibration: tuple[tuple[float, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what cannot be a knob, as a damaged or hostile file may hold."""
+        alphas, levels = [a for a, _ in self.calibration], [level for _, level in self.calibration]
+        numbers = [*self.levels, self.power, *self.knots, *alphas, *levels]
+        if not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
+            raise ValueError("a knob's numbers must be finite")
+        if len(self.levels) != 2 or self.power <= 0 or self.way not in WAYS:
+            raise ValueError("a knob has two levels, a positive power and a known way")
+        if not 2 <= len(self.knots) <= MOST_KNOTS or len(self.calibration) > MOST_PAIRS:
+            raise ValueError(f"a knob has 2 to {MOST_KNOTS} knots, at most {MOST_PAIRS} pairs")
+        if alphas != sorted(alphas) or levels not in (sorted(levels), sorted(levels)[::-1]):
+            raise ValueError("a calibration must be monotone")
 
     def scheduled_level(self, alpha: float) -> float:
         """The level that training shows at `alpha`."""

@@ -14,8 +14,8 @@ from tunectl.checkpoint import Header, Knob, Part
 from tunectl.inference.model import load
 from tunectl.learning import jobs
 from tunectl.learning.options import Options
-from tunectl.networks import NETWORKS, Network, build_network
-from tunectl.tuners import TUNERS, Tunable, build_tuner
+from tunectl.networks import NETWORKS, Network, build_network, receptive_radius
+from tunectl.tuners import TUNERS, Mapped, Tunable, build_tuner
 
 SMALL = {
     "adafm-net": {"width": 8, "blocks": 2},
@@ -91,6 +91,35 @@ def test_forward_equals_fold(network, tuner, fields, knots):
         output = model(picture(), alpha)
         torch.testing.assert_close(output, model.fold(alpha)(picture()), atol=1e-5, rtol=1e-4)
     assert not torch.allclose(model(picture(), 1.0), base(picture()), atol=1e-5)
+
+
+@every_pair
+@both_knots
+def test_a_constant_map_equals_the_scalar(network, tuner, fields, knots):
+    _, model = make(network, tuner, fields, knots)
+    perturb(model)
+    mapped = Mapped(model)
+    for alpha in ALPHAS:
+        output = mapped(picture(), torch.full((1, 1, 19, 26), alpha))
+        torch.testing.assert_close(output, model(picture(), alpha), atol=1e-5, rtol=1e-4)
+
+
+@every_pair
+@both_knots
+def test_a_map_moves_what_lies_near_it_and_nothing_else(network, tuner, fields, knots):
+    base, model = make(network, tuner, fields, knots)
+    perturb(model)
+    radius = receptive_radius(model.fold(1.0))
+    width = 4 * radius + 64
+    x = torch.rand(1, 3, 16, width, generator=torch.Generator().manual_seed(2))
+    alpha = torch.zeros(1, 1, 16, width)
+    alpha[..., : width // 2] = torch.linspace(0, 1, width // 2)
+    output = Mapped(model)(x, alpha)
+    far = width // 2 + radius + model.network.stride
+    torch.testing.assert_close(output[..., far:], base(x)[..., far:], atol=1e-6, rtol=0)
+    assert not torch.allclose(output[..., :far], base(x)[..., :far], atol=1e-4)
+    # Within the map, the two alphas at its ends give different answers.
+    assert not torch.allclose(output, model(x, 1.0), atol=1e-4)
 
 
 @every_pair

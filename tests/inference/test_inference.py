@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,19 @@ from PIL import Image
 
 import tunectl
 from tunectl import checkpoint
-from tunectl.errors import AlphaError, CheckpointError, IncompatibleError, UsageError
+from tunectl.errors import (
+    AlphaError,
+    CheckpointError,
+    IncompatibleError,
+    ResourceError,
+    UsageError,
+)
+from tunectl.inference import memory
 from tunectl.inference.engine import Engine
 from tunectl.inference.interpolate import fold_file, mix_files
 from tunectl.inference.model import find_model, load
-from tunectl.networks import NETWORKS, build_network
+from tunectl.inference.tiles import Grid, run_tiled
+from tunectl.networks import NETWORKS, build_network, receptive_radius
 from tunectl.tuners import Tunable, build_tuner
 
 CPU = torch.device("cpu")
@@ -27,6 +36,14 @@ SMALL = {
 
 def in_8_bits(x: torch.Tensor) -> torch.Tensor:
     return (x * 255).round().clamp(0, 255)
+
+
+def tiled(network, precision, tile, picture, short=0):
+    halo = -(-receptive_radius(network) // network.stride) * network.stride - short
+    sink = torch.empty_like(picture[0])
+    engine = Engine(network, CPU, precision)
+    run_tiled(engine, picture[0], sink, Grid(network.stride, halo, tile))
+    return sink
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
@@ -43,10 +60,9 @@ def test_tiles_do_not_show(name, tuner, size, precision):
             parameter.add_(torch.randn_like(parameter), alpha=0.02)
         network = model.fold(0.5)
     picture = torch.rand(1, 3, *size)
-    whole = Engine(network, CPU, precision, tile=4096)(picture)
+    whole = tiled(network, precision, 4096, picture)
     for tile in (1, 320):
-        tiled = Engine(network, CPU, precision, tile=tile)(picture)
-        assert torch.equal(in_8_bits(tiled), in_8_bits(whole))
+        assert torch.equal(in_8_bits(tiled(network, precision, tile, picture)), in_8_bits(whole))
 
 
 def test_a_halo_one_stride_short_does_show():
@@ -55,11 +71,9 @@ def test_a_halo_one_stride_short_does_show():
     network = build_network("adafm-net", SMALL["adafm-net"])
     for parameter in network.parameters():
         parameter.data.abs_()
-    picture = torch.rand(1, 3, 128, 500)
-    whole = Engine(network, CPU, torch.float32, tile=4096)(picture)
-    short = Engine(network, CPU, torch.float32, tile=256)
-    short._halo = short.halo - 4
-    assert not torch.equal(short(picture), whole)
+    picture = torch.rand(1, 3, 256, 600)
+    whole = tiled(network, torch.float32, 4096, picture)
+    assert not torch.equal(tiled(network, torch.float32, 256, picture, short=4), whole)
 
 
 def test_gray_is_answered_in_gray(tunable_file: Path):
@@ -176,3 +190,135 @@ def test_mixing_names_the_first_mismatch(plain_file: Path, tunable_file: Path, t
     with pytest.raises(IncompatibleError, match=r"network\.head\.weight"):
         mix_files([plain_file, other], [0.5, 0.5], out)
     assert not out.exists()
+
+
+@pytest.mark.parametrize("samples", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_windows_of_arrays_do_not_show(tunable_file: Path, samples, channels):
+    rng = np.random.default_rng(0)
+    array = rng.random((301, 420, channels))
+    array = (array * np.iinfo(samples).max if samples != np.float32 else array).astype(samples)
+    models = [load(tunable_file, device="cpu", precision="fp32", tile=t) for t in (256, 4096)]
+    one, other = (model(array, alpha=0.5).astype(np.float64) for model in models)
+    # Windows of other shapes may be summed in another order, which 16 bits resolve.
+    limit = {np.uint8: 0, np.uint16: 1, np.float32: 1e-5}[samples]
+    assert np.abs(one - other).max() <= limit
+
+
+def test_arrays_that_run_backwards_or_are_read_only(tunable_file: Path):
+    model = load(tunable_file, device="cpu", precision="fp32")
+    array = np.arange(30 * 20 * 3, dtype=np.uint8).reshape(30, 20, 3)
+    expected = model(array[:, ::-1].copy(), alpha=0.5)
+    assert np.array_equal(model(array[:, ::-1], alpha=0.5), expected)
+    swapped = (array.astype(np.uint16) * 257).astype(">u2")
+    swapped.setflags(write=False)
+    assert np.array_equal(model(swapped, alpha=0.5), model(swapped.astype(np.uint16), alpha=0.5))
+
+
+def test_cmyk_is_three_inks_and_black(tunable_file: Path):
+    model = load(tunable_file, device="cpu", precision="fp32")
+    inks = np.random.default_rng(0).random((20, 24, 4)).astype(np.float32)
+    restored = model(inks, alpha=0.5)
+    np.testing.assert_allclose(
+        restored[..., :3], 1 - model(1 - inks[..., :3], alpha=0.5), atol=1e-5
+    )
+    np.testing.assert_allclose(
+        restored[..., 3:], 1 - model(1 - inks[..., 3:], alpha=0.5), atol=1e-5
+    )
+
+
+def test_an_alpha_map_says_alpha_per_pixel(tunable_file: Path):
+    model = load(tunable_file, device="cpu", precision="fp32")
+    picture = np.random.default_rng(0).random((70, 90, 3)).astype(np.float32)
+    constant = np.full((70, 90), 0.3, np.float32)
+    np.testing.assert_allclose(
+        model(picture, alpha_map=constant), model(picture, alpha=0.3), atol=1e-5
+    )
+    ones = np.full((70, 90), 255, np.uint8)
+    np.testing.assert_allclose(
+        model(picture, alpha=0.3, alpha_map=ones), model(picture, alpha=0.3), atol=1e-5
+    )
+    with pytest.raises(UsageError, match="90 x 70"):
+        model(picture, alpha_map=constant[:5])
+
+
+def test_chroma_has_a_strength_of_its_own(tunable_file: Path):
+    model = load(tunable_file, device="cpu", precision="fp32")
+    picture = torch.rand(1, 3, 40, 40) * 0.5 + 0.25
+    luma = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+    weak, strong = model(picture, alpha=0.1), model(picture, alpha=0.9)
+    both = model(picture, alpha=0.1, chroma_alpha=0.9)
+    assert not torch.allclose((weak * luma).sum(1), (strong * luma).sum(1), atol=1e-3)
+    torch.testing.assert_close((both * luma).sum(1), (weak * luma).sum(1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(both[:, 0] - both[:, 1], strong[:, 0] - strong[:, 1])
+    gray = picture[:, :1]
+    assert torch.equal(model(gray, alpha=0.1, chroma_alpha=0.9), model(gray, alpha=0.1))
+
+
+def test_blend_mixes_with_the_input(plain_file: Path):
+    model = load(plain_file, device="cpu", precision="fp32")
+    picture = torch.rand(3, 20, 20) * 0.5 + 0.25
+    assert torch.equal(model(picture, blend=0.0), picture)
+    expected = torch.lerp(picture, model(picture), 0.3)
+    torch.testing.assert_close(model(picture, blend=0.3), expected)
+    with pytest.raises(UsageError, match="outside 0 to 1"):
+        model(picture, blend=1.5)
+
+
+def test_out_of_memory_halves_the_windows(tunable_file: Path, monkeypatch: pytest.MonkeyPatch):
+    model = load(tunable_file, device="cpu", precision="fp32", tile=1024)
+    array = (np.random.default_rng(0).random((600, 620, 3)) * 255).astype(np.uint8)
+    expected = model(array, alpha=0.5)
+    run, areas = Engine.__call__, []
+
+    def starved(self, x, alpha=None):
+        areas.append(x.shape[2] * x.shape[3])
+        if areas[-1] > 300**2:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate")
+        return run(self, x, alpha)
+
+    monkeypatch.setattr(Engine, "__call__", starved)
+    assert np.array_equal(model(array, alpha=0.5), expected)
+    assert areas[0] > 300**2
+    assert model.tile < 512
+    monkeypatch.setattr(Engine, "__call__", lambda *_: (_ for _ in ()).throw(MemoryError()))
+    with pytest.raises(ResourceError, match="out of memory"):
+        model(array, alpha=0.5)
+
+
+def test_a_failure_that_is_not_of_memory_is_not_tried_again(
+    tunable_file: Path, monkeypatch: pytest.MonkeyPatch
+):
+    model = load(tunable_file, device="cpu", precision="fp32")
+    monkeypatch.setattr(Engine, "__call__", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        model(torch.rand(3, 9, 9), alpha=0.5)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 5000), (300, 300), (1000, 777)])
+@pytest.mark.parametrize("tile", [1, 256, 500, 2048])
+def test_windows_cover_every_pixel_once_and_are_alike(size, tile):
+    grid = Grid(stride=8, halo=96, tile=tile)
+    for spans, length in zip(grid.cover(*size), size, strict=True):
+        assert spans[0].core_start == 0
+        assert length <= spans[-1].core_end < length + 16
+        assert len({span.end - span.start for span in spans}) == 1
+        for one, two in itertools.pairwise(spans):
+            assert one.core_end == two.core_start
+        for span in spans:
+            assert span.core_start - span.start >= 96 or span.start == 0
+            assert span.end - span.core_end >= 96 or span is spans[-1]
+
+
+def test_memory_bounds_the_windows(monkeypatch: pytest.MonkeyPatch):
+    network = build_network("unet", SMALL["unet"])
+    full = memory.bytes_per_pixel(network, torch.float32)
+    assert memory.bytes_per_pixel(network, torch.bfloat16) == full / 2
+    # At least the picture, and three maps of 16 channels at half the size.
+    assert full >= 3 * 4 + 3 * 16 * 4 / 4
+    monkeypatch.setattr(memory, "free_bytes", lambda _: 100 << 20)
+    small = memory.choose_tile(full, CPU)
+    assert small**2 * full <= 100 << 20
+    monkeypatch.setattr(memory, "free_bytes", lambda _: 100 << 30)
+    assert small < memory.choose_tile(full, CPU) <= memory.LARGEST_SIDE
+    assert memory.free_bytes(CPU) > 0

@@ -5,10 +5,12 @@ import io
 import numpy as np
 import pytest
 import torch
+from conftest import draw
 from PIL import Image
 
 from tunectl.errors import UsageError
 from tunectl.tasks import TASKS, build_task
+from tunectl.tasks.noise_level import noise_level
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -85,3 +87,40 @@ def test_levels_outside_the_task_are_refused():
             build_task(task).check_level(level)
     with pytest.raises(UsageError, match="no task"):
         build_task("upscale")
+
+
+@pytest.mark.parametrize("sigma", [5, 15, 25, 50])
+def test_the_noise_level_is_read_from_the_picture(sigma):
+    clean = draw(200, 240, 3).astype(np.float64)
+    noisy = clean + np.random.default_rng(sigma).normal(0, sigma, clean.shape)
+    assert noise_level(noisy / 255) == pytest.approx(sigma, rel=0.05)
+    clipped = noisy.round().clip(0, 255).astype(np.uint8)
+    # Clipping alone would leave 20 % less at the strong end.
+    assert noise_level(clipped) == pytest.approx(sigma, rel=0.1)
+    assert noise_level(clipped[..., :1]) == pytest.approx(sigma, rel=0.1)
+    deep = clipped.astype(np.uint16) * 257
+    assert noise_level(deep) == pytest.approx(noise_level(clipped), rel=1e-3)
+
+
+def test_noise_that_was_smoothed_is_not_overlooked():
+    clean = draw(240, 240, 3).astype(np.float64)
+    noisy = clean + np.random.default_rng(0).normal(0, 20, clean.shape)
+    smooth = sum(np.roll(noisy, (y, x), (0, 1)) for y in (0, 1) for x in (0, 1)) / 4
+    assert noise_level(smooth / 255) > 10
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (3, 500, 1), (8, 8, 3), (30, 30, 1), (16, 900, 3)])
+def test_pictures_of_any_size_have_a_noise_level(shape):
+    noisy = np.random.default_rng(0).normal(128, 10, shape).clip(0, 255).astype(np.uint8)
+    assert 0 <= noise_level(noisy) < 15
+    assert noise_level(np.full(shape, 255, np.uint8)) == 0
+
+
+@pytest.mark.parametrize("quality", range(1, 101, 9))
+def test_the_quality_is_read_from_the_tables(quality):
+    file = io.BytesIO()
+    Image.fromarray(draw(16, 16, 0)).save(file, "JPEG", quality=quality)
+    tables = Image.open(file).quantization
+    pixels = draw(16, 16, 0)
+    assert build_task("deblock").estimate(pixels, tables) == quality
+    assert build_task("deblock").estimate(pixels) is None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,15 +18,27 @@ from torch import Tensor
 from tunectl import checkpoint
 from tunectl.checkpoint import Header
 from tunectl.device import pick_device, pick_precision
-from tunectl.errors import AlphaError, CheckpointError, IncompatibleError, UsageError
-from tunectl.inference.engine import DEFAULT_TILE, Engine
+from tunectl.errors import (
+    AlphaError,
+    CheckpointError,
+    IncompatibleError,
+    ResourceError,
+    UsageError,
+)
+from tunectl.inference.engine import Engine
+from tunectl.inference.memory import bytes_per_pixel, choose_tile, is_out_of_memory
+from tunectl.inference.tiles import SMALLEST_SIDE, Grid, Step, run_tiled
 from tunectl.knob import Knob
-from tunectl.networks import Network, build_network
-from tunectl.tuners import Tunable, build_tuner, check_alpha, insert_sites
+from tunectl.networks import Network, build_network, receptive_radius
+from tunectl.tasks import build_task
+from tunectl.tuners import Mapped, Tunable, build_tuner, check_alpha, insert_sites
 
 Picture = TypeVar("Picture", Tensor, Image.Image, NDArray[np.generic])
 ENDING = ".safetensors"
 KEPT_FOLDS = 4
+MAPPED = "map"  # the key of the engine that takes alpha per pixel
+LUMA = (0.299, 0.587, 0.114)  # BT.601, as in JPEG
+UNTILED_AREA = 512**2  # so few pixels need no thought about memory
 
 
 class Model:
@@ -36,12 +50,17 @@ class Model:
         network: Network | Tunable,
         device: torch.device,
         precision: torch.dtype,
-        tile: int = DEFAULT_TILE,
+        tile: int | None = None,
     ) -> None:
+        """`tile` is the side, in pixels, of the largest window that runs at once.
+
+        None chooses it from the free memory. A result in 8 bits does not depend on it, for
+        networks whose widths are multiples of 16.
+        """
         self.header = header
         self.network = network.eval().requires_grad_(False)
         self.device, self.precision, self.tile = device, precision, tile
-        self._engines: OrderedDict[float | None, Engine] = OrderedDict()
+        self._engines: OrderedDict[float | str | None, Engine] = OrderedDict()
 
     @property
     def tunable(self) -> bool:
@@ -72,76 +91,237 @@ class Model:
         alpha: float | None = None,
         level: float | None = None,
         *,
+        alpha_map: NDArray[Any] | None = None,
+        chroma_alpha: float | None = None,
+        blend: float = 1.0,
         extrapolate: bool = False,
     ) -> Picture:
         """Restore a picture at one alpha, or at the alpha calibrated for `level`.
 
         Takes and returns the same kind: a tensor (N, C, H, W) or (C, H, W) in [0, 1]; an array
-        (H, W), (H, W, 1) or (H, W, 3), uint8, uint16 or floating in [0, 1]; a PIL picture of mode
-        L, LA, RGB or RGBA, whose opacity is kept. C is 3, or 1 for gray, which stays gray. The
-        result is clamped to the range. Raises AlphaError where alpha or level is missing, given
-        twice or outside the knob, UsageError for another kind of picture.
+        (H, W) or (H, W, C), uint8, uint16 or floating in [0, 1]; a PIL picture of mode L, LA, RGB
+        or RGBA, whose opacity is kept. C is 3; 1 for gray, which stays gray; in arrays also 4, the
+        inks of CMYK. The result is clamped to the range.
+
+        `alpha_map`, (H, W), uint8, uint16 or floating in [0, 1], is alpha per pixel, times `alpha`
+        or the level's where one is given. `chroma_alpha` gives the colour differences an alpha of
+        their own. `blend` below 1 mixes the result with the input. Raises AlphaError where alpha
+        or level is missing, given twice or outside the knob, UsageError for another kind of
+        picture.
         """
         if level is not None:
             if alpha is not None:
                 raise AlphaError("alpha and level are both given", "give one of the two")
             alpha = self.alpha(level)
+        mask = None if alpha_map is None else torch.from_numpy(_samples(alpha_map))
+        step = self._step(alpha, mask is not None, chroma_alpha, blend, extrapolate)
         if isinstance(picture, Tensor):
             batch = picture[None] if picture.ndim == 3 else picture
-            restored = self._run(batch.float(), alpha, extrapolate).clamp(0, 1)
+            if batch.ndim != 4 or batch.shape[1] not in (1, 3):
+                raise UsageError(
+                    f"a picture of shape {tuple(picture.shape)} cannot be restored",
+                    "give (N, 3, H, W), or (N, 1, H, W) for gray",
+                )
+            restored = torch.stack([self._run(step, x.cpu().float(), mask) for x in batch])
             restored = restored.to(picture.device, picture.dtype)
             return restored[0] if picture.ndim == 3 else restored
         if isinstance(picture, Image.Image):
-            return self._run_image(picture, alpha, extrapolate)
+            return _through_array(picture, lambda array: self._run_array(step, array, mask))
         if isinstance(picture, np.ndarray):
-            return self._run_array(picture, alpha, extrapolate)
+            return self._run_array(step, picture, mask)
         raise UsageError(
             f"a {type(picture).__name__} is not a picture",
             "give a tensor, an array or a PIL picture",
         )
+
+    def estimate(
+        self, pixels: NDArray[Any], tables: Mapping[int, Sequence[int]] | None = None
+    ) -> float:
+        """The level to restore a picture at, told from its pixels, within the knob's range.
+
+        `pixels` and `tables` are as `Task.estimate` has them. Raises AlphaError where nothing can
+        be told.
+        """
+        knob, part = self._knob(), self.header.task
+        assert part is not None
+        level = build_task(part.name, part.fields).estimate(_samples(pixels), tables)
+        if level is None:
+            raise AlphaError(
+                f"how strongly to {part.name} cannot be told from this picture",
+                "give --alpha 0 to 1, or --level in the task's unit",
+            )
+        ends = (knob.level(0.0), knob.level(1.0))
+        return min(max(level, min(ends)), max(ends))
+
+    def run(
+        self,
+        pixels: NDArray[Any],
+        sink: NDArray[Any],
+        alpha: float | None = None,
+        *,
+        alpha_map: NDArray[Any] | None = None,
+        chroma_alpha: float | None = None,
+        blend: float = 1.0,
+        extrapolate: bool = False,
+        band_done: Callable[[], None] = lambda: None,
+    ) -> None:
+        """As a call on an array (H, W, C), written into `sink` of the same shape and dtype.
+
+        For pictures larger than memory: both may be memory-mapped, and `band_done` is called
+        after each row of windows.
+        """
+        mask = None if alpha_map is None else torch.from_numpy(_samples(alpha_map))
+        step = self._step(alpha, mask is not None, chroma_alpha, blend, extrapolate)
+        self._run_tiled(step, _planes(pixels), _planes(sink), mask, band_done)
 
     def _knob(self) -> Knob:
         if not self.tunable or self.header.knob is None:
             raise AlphaError("this model is plain: it has no alpha", "leave --alpha away")
         return self.header.knob
 
-    def _run(self, batch: Tensor, alpha: float | None, extrapolate: bool) -> Tensor:
+    def _step(
+        self,
+        alpha: float | None,
+        mapped: bool,
+        chroma_alpha: float | None,
+        blend: float,
+        extrapolate: bool,
+    ) -> Step:
+        """What happens to one window of a picture."""
+        scale = 1.0
+        if mapped:
+            scale = check_alpha(1.0 if alpha is None else alpha)
+            engine = self._engine(MAPPED)
+        else:
+            engine = self._engine(alpha, extrapolate)
+        chroma = None if chroma_alpha is None else self._engine(chroma_alpha, extrapolate)
+        if not 0 <= blend <= 1:
+            raise UsageError(f"blend {blend:g} lies outside 0 to 1", "1 is the whole effect")
+
+        def colour(x: Tensor, mask: Tensor | None) -> Tensor:
+            y = engine(x, None if mask is None else mask * scale)
+            if chroma is not None and x.shape[1] == 3:
+                # Adding one amount to all three channels moves luma alone, by that amount.
+                z = chroma(x)
+                y = z + torch.einsum("nchw,c->nhw", y - z, torch.tensor(LUMA))[:, None]
+            return y if blend == 1 else torch.lerp(x, y, blend)
+
+        def step(x: Tensor, mask: Tensor | None) -> Tensor:
+            if x.shape[1] != 4:
+                return colour(x, mask)
+            # Cyan, magenta and yellow are red, green and blue turned round; black is a gray one.
+            inks, black = colour(1 - x[:, :3], mask), colour(1 - x[:, 3:], mask)
+            return 1 - torch.cat([inks, black], 1)
+
+        return step
+
+    def _engine(self, alpha: float | str | None, extrapolate: bool = False) -> Engine:
         if alpha not in self._engines:
-            network = self.fold(alpha, extrapolate=extrapolate)
-            self._engines[alpha] = Engine(network, self.device, self.precision, self.tile)
+            if isinstance(alpha, str):
+                self._knob()
+                assert isinstance(self.network, Tunable)
+                network: Network | Mapped = Mapped(self.network)
+            else:
+                network = self.fold(alpha, extrapolate=extrapolate)
+            self._engines[alpha] = Engine(network, self.device, self.precision)
             if len(self._engines) > KEPT_FOLDS:
                 self._engines.popitem(last=False)
         self._engines.move_to_end(alpha)
-        return self._engines[alpha](batch)
+        return self._engines[alpha]
+
+    @functools.cached_property
+    def _halo_and_bytes(self) -> tuple[int, float]:
+        """The receptive radius on the stride, and a pixel's bytes of activations.
+
+        Both of the folded network with everything a tuner inserts; an alpha map costs twice.
+        """
+        network = self.fold(1.0 if self.tunable else None)
+        halo = -(-receptive_radius(network) // network.stride) * network.stride
+        return halo, bytes_per_pixel(network, self.precision)
+
+    def _grid(self, height: int, width: int, mapped: bool) -> Grid:
+        network = self.network.network if isinstance(self.network, Tunable) else self.network
+        stride, tile = network.stride, self.tile
+        if tile is None:
+            if height * width <= UNTILED_AREA:
+                tile = max(height, width) + stride
+            else:
+                tile = choose_tile(self._halo_and_bytes[1] * (1 + mapped), self.device)
+        return Grid(stride, self._halo_and_bytes[0] if max(height, width) > tile else 0, tile)
+
+    def _run(self, step: Step, source: Tensor, mask: Tensor | None) -> Tensor:
+        sink = torch.empty_like(source)
+        self._run_tiled(step, source, sink, mask)
+        return sink.clamp_(0, 1) if sink.dtype.is_floating_point else sink
+
+    def _run_tiled(
+        self,
+        step: Step,
+        source: Tensor,
+        sink: Tensor,
+        mask: Tensor | None,
+        band_done: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Run all windows; where memory does not suffice, again with windows half as long."""
+        height, width = source.shape[-2:]
+        if mask is not None and mask.shape != (height, width):
+            raise UsageError(
+                f"the alpha map has {mask.shape[1]} x {mask.shape[0]} pixels, the picture "
+                f"{width} x {height}",
+                "give a map of the picture's size",
+            )
+        while True:
+            grid = self._grid(height, width, mask is not None)
+            try:
+                return run_tiled(step, source, sink, grid, mask, band_done)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                if grid.tile <= SMALLEST_SIDE:
+                    raise ResourceError(
+                        f"{self.device}: out of memory", "close other programs and try again"
+                    ) from error
+            self.tile = max(SMALLEST_SIDE, min(grid.tile, max(height, width)) // 2)
 
     def _run_array(
-        self, array: NDArray[np.generic], alpha: float | None, extrapolate: bool
+        self, step: Step, array: NDArray[np.generic], mask: Tensor | None
     ) -> NDArray[np.generic]:
         planes = array[..., None] if array.ndim == 2 else array
-        if planes.ndim != 3 or planes.shape[2] not in (1, 3):
+        if planes.ndim != 3 or planes.shape[2] not in (1, 3, 4):
             raise UsageError(
                 f"an array of shape {array.shape} is not a picture", "give (H, W) or (H, W, 3)"
             )
-        peaks = {"uint8": 255.0, "uint16": 65535.0}
-        whole = np.issubdtype(array.dtype, np.integer)
-        if whole and array.dtype.name not in peaks:
-            raise UsageError(f"samples of type {array.dtype} are not known", "give uint8 or floats")
-        peak = peaks.get(array.dtype.name, 1.0)
-        x = torch.from_numpy(planes.astype(np.float32) / np.float32(peak)).permute(2, 0, 1)[None]
-        y = self._run(x, alpha, extrapolate)[0].permute(1, 2, 0).clamp(0, 1).mul(peak).numpy()
-        return (np.rint(y) if whole else y).astype(array.dtype).reshape(array.shape)
+        restored = self._run(step, _planes(_samples(planes)), mask).permute(1, 2, 0).numpy()
+        return restored.astype(array.dtype, copy=False).reshape(array.shape)
 
-    def _run_image(self, image: Image.Image, alpha: float | None, extrapolate: bool) -> Image.Image:
-        if image.mode not in ("L", "LA", "RGB", "RGBA"):
-            raise UsageError(
-                f"a PIL picture of mode {image.mode} is not restored as it is",
-                "convert it to L, LA, RGB or RGBA",
-            )
-        array = np.asarray(image)
-        if image.mode in ("L", "RGB"):
-            return Image.fromarray(self._run_array(array, alpha, extrapolate))
-        colour = self._run_array(array[..., :-1], alpha, extrapolate)
-        return Image.fromarray(np.concatenate([colour, array[..., -1:]], axis=2))
+
+def _planes(array: NDArray[Any]) -> Tensor:
+    """(H, W, C) seen as a tensor (C, H, W), without a copy."""
+    return torch.from_numpy(array).permute(2, 0, 1)
+
+
+def _samples(array: NDArray[Any]) -> NDArray[Any]:
+    """The array with samples of a type that windows are cut from."""
+    if np.issubdtype(array.dtype, np.floating):
+        array = array.astype(np.float32, copy=False)
+    if array.dtype.newbyteorder("=") in (np.uint8, np.uint16, np.float32):
+        array = array.astype(array.dtype.newbyteorder("="), copy=False)
+        # Torch takes neither views that run backwards nor memory that is read-only.
+        backwards = any(step < 0 for step in array.strides)
+        return array.copy() if backwards or not array.flags.writeable else array
+    raise UsageError(f"samples of type {array.dtype} are not known", "give uint8 or floats")
+
+
+def _through_array(image: Image.Image, run: Callable[[NDArray[Any]], NDArray[Any]]) -> Image.Image:
+    if image.mode not in ("L", "LA", "RGB", "RGBA"):
+        raise UsageError(
+            f"a PIL picture of mode {image.mode} is not restored as it is",
+            "convert it to L, LA, RGB or RGBA",
+        )
+    array = np.array(image)
+    if image.mode in ("L", "RGB"):
+        return Image.fromarray(run(array))
+    return Image.fromarray(np.concatenate([run(array[..., :-1]), array[..., -1:]], axis=2))
 
 
 def load(
@@ -149,13 +329,13 @@ def load(
     *,
     device: str = "auto",
     precision: str = "auto",
-    tile: int = DEFAULT_TILE,
+    tile: int | None = None,
 ) -> Model:
     """Load a model by path, or by name: from the user's folder, else one that is bundled.
 
     `device` is auto, cpu, cuda or cuda:N; `precision` auto, fp32 or bf16; `tile` the side of the
-    largest window that runs at once. Raises CheckpointError if there is no such model or its file
-    is refused.
+    largest window that runs at once, None for one that fits the free memory. Raises
+    CheckpointError if there is no such model or its file is refused.
     """
     return from_tensors(*checkpoint.read(find_model(name)), device, precision, tile)
 
@@ -165,26 +345,22 @@ def from_tensors(
     tensors: dict[str, Tensor],
     device: str = "auto",
     precision: str = "auto",
-    tile: int = DEFAULT_TILE,
+    tile: int | None = None,
 ) -> Model:
     """Build the model that a file's header describes and give it the file's tensors."""
     place = pick_device(device)
-    network = build_network(header.network.name, header.network.fields)
+    part, knots = header.tuner, header.knob.knots if header.knob else (0.0, 1.0)
+    with torch.device("meta"):  # nothing is allocated for the header's word alone
+        network = build_network(header.network.name, header.network.fields)
+        if part is not None and header.plain:  # what the tuner inserted is part of the network
+            insert_sites(part.name, network, part.fields, knots)
     module: Network | Tunable = network
     try:
-        if header.tuner is None:
-            network.load_state_dict(checkpoint.under("network.", tensors))
-        else:
-            assert header.knob is not None
-            part, knots = header.tuner, header.knob.knots
-            if header.plain:  # what the tuner inserted has become part of the network
-                insert_sites(part.name, network, part.fields, knots)
-                network.load_state_dict(checkpoint.under("network.", tensors))
-            else:
-                network.load_state_dict(checkpoint.under("network.", tensors))
-                tuner = build_tuner(part.name, network, part.fields, knots)
-                tuner.load_state_dict(checkpoint.under("tuner.", tensors))
-                module = Tunable(network, tuner)
+        network.load_state_dict(checkpoint.under("network.", tensors), assign=True)
+        if part is not None and not header.plain:
+            tuner = build_tuner(part.name, network, part.fields, knots)
+            tuner.load_state_dict(checkpoint.under("tuner.", tensors))
+            module = Tunable(network, tuner)
     except RuntimeError as error:
         raise IncompatibleError(
             f"its tensors do not fit a {header.network.name}", "train or download it again"

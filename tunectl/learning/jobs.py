@@ -85,7 +85,7 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         net = build_network(network, network_fields)
-        knob = None
+        knob = part = None
         model: Network | Tunable = net
         if tuner is not None:
             if span[0] == span[1]:
@@ -94,15 +94,15 @@ def train(
                 )
             knob = Knob(span, power, knots, way="joint")
             model = Tunable(net, build_tuner(tuner, net, tuner_fields, knots))
+            part = Part(tuner, fields_to_json(model.tuner.fields))
     header = Header(
         network=Part(network, fields_to_json(net.fields)),
         task=Part(task, fields_to_json(job.fields)),
         level=None if knob else span,
+        tuner=part,
         knob=knob,
         plain=knob is None,
     )
-    if isinstance(model, Tunable) and tuner is not None:
-        header = replace(header, tuner=Part(tuner, fields_to_json(model.tuner.fields)))
     if place.start is not None:
         _start_from(place.start, model, header)
     return _learn(place, options, job, model, header, parent=place.start)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, relu
 
-from tunectl.networks.base import Network, ResidualBlock, Site, he_init
+from tunectl.networks.base import Network, ResidualBlock, Site, check_blocks, he_init
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,9 @@ class AdaFMNetFields:
 
     width: int = 64
     blocks: int = 16
+
+    def __post_init__(self) -> None:
+        check_blocks(self.blocks)
 
 
 class AdaFMNet(Network):

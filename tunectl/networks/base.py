@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+MOST_BLOCKS = 256  # of one network: a model file from a stranger must not ask for millions
+
 
 @dataclass(frozen=True)
 class Site:
@@ -47,10 +49,15 @@ class Network(nn.Module):
         and cropped back.
         """
         height, width = x.shape[-2:]
+        return self.body(self.fit(x))[..., :height, :width]
+
+    def fit(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) extended as `forward` does before it calls `body`."""
+        height, width = x.shape[-2:]
         bottom, right = (_padding(size, self.stride) for size in (height, width))
         if bottom or right:
             x = F.pad(x, (0, right, 0, bottom), mode="replicate")
-        return self.body(x)[..., :height, :width]
+        return x
 
     def in_site(self, name: str) -> bool:
         """Whether the parameter or module `name` was inserted at a site by a tuner."""
@@ -89,10 +96,17 @@ def _padding(size: int, stride: int) -> int:
     return max(-(-size // stride), 2) * stride - size
 
 
+def check_blocks(count: int) -> None:
+    """Raises ValueError above MOST_BLOCKS."""
+    if count > MOST_BLOCKS:
+        raise ValueError(f"{count} blocks are more than {MOST_BLOCKS}")
+
+
 def he_init(network: nn.Module, gain: float = 1.0) -> None:
     """Kaiming normal by fan-in times `gain` for every convolution, biases 0."""
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
+        # Without memory only shapes count; torch would load seconds' worth of modules to draw none.
+        if isinstance(module, nn.Conv2d) and not module.weight.is_meta:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             assert module.bias is not None
             with torch.no_grad():

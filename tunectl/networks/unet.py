@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
-from tunectl.networks.base import Network, ResidualBlock, Site, he_init
+from tunectl.networks.base import Network, ResidualBlock, Site, check_blocks, he_init
 
 BLOCK_GAIN = 0.1  # of each block's second convolution at birth
 TAIL_GAIN = 0.1
@@ -27,6 +27,7 @@ class UNetFields:
     decoder: tuple[int, ...] = (2, 2)
 
     def __post_init__(self) -> None:
+        check_blocks(sum(self.encoder) + sum(self.decoder))
         levels = len(self.widths)
         if levels < 2 or len(self.encoder) != levels or len(self.decoder) != levels - 1:
             raise ValueError(

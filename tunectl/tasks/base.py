@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tunectl.errors import UsageError
+
+Tables = Mapping[int, Sequence[int]]
 
 
 class Task:
@@ -42,6 +46,14 @@ class Task:
         The loss is divided by it: without that the low levels never learn.
         """
         raise NotImplementedError
+
+    def estimate(self, pixels: NDArray[Any], tables: Tables | None = None) -> float | None:
+        """The level that a picture seems to have; None if it cannot be told.
+
+        `pixels` are (H, W, C), uint8, uint16 or floating in [0, 1]; `tables` the quantisation
+        tables of the JPEG it came from, 64 numbers each in natural order.
+        """
+        return None
 
     def check_level(self, level: float) -> float:
         """Return the level. Raises UsageError if the task does not know it."""

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pad
 
-from tunectl.tasks.base import Task
+from tunectl.tasks.base import Tables, Task
+
+LUMA_BASE = np.array(  # Annex K of the JPEG standard
+    [
+        *(16, 11, 10, 16, 24, 40, 51, 61),
+        *(12, 12, 14, 19, 26, 58, 60, 55),
+        *(14, 13, 16, 24, 40, 57, 69, 56),
+        *(14, 17, 22, 29, 51, 87, 80, 62),
+        *(18, 22, 37, 56, 68, 109, 103, 77),
+        *(24, 35, 55, 64, 81, 104, 113, 92),
+        *(49, 64, 78, 87, 103, 121, 120, 101),
+        *(72, 92, 95, 98, 112, 100, 103, 99),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -51,10 +67,26 @@ class Deblock(Task):
             pictures.append(coded[:, top : top + height, left : left + width])
         return torch.stack(pictures).to(clean.device)
 
+    def estimate(self, pixels: NDArray[Any], tables: Tables | None = None) -> float | None:
+        """The quality whose luma table is nearest to the file's; None without tables."""
+        if not tables or 0 not in tables:
+            return None
+        found = np.asarray(tables[0])
+        return float(min(range(1, 101), key=lambda q: np.abs(_luma_table(q) - found).sum()))
+
     def expected_error(self, level: float) -> float:
-        # The IJG scale of the quantisation tables, in percent.
-        scale = 5000 / level if level < 50 else 200 - 2 * level
-        return 1.5 + 0.4 * math.sqrt(scale)
+        return 1.5 + 0.4 * math.sqrt(_scale(level))
+
+
+def _scale(quality: float) -> float:
+    """The IJG scale of the quantisation tables, in percent."""
+    return 5000 / quality if quality < 50 else 200 - 2 * quality
+
+
+@functools.cache
+def _luma_table(quality: int) -> NDArray[np.int64]:
+    """The IJG encoder's luma quantisation table, 64 numbers in natural order."""
+    return np.clip((LUMA_BASE * int(_scale(quality)) + 50) // 100, 1, 255)
 
 
 def _recode(picture: Tensor, quality: int) -> Tensor:

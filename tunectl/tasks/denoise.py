@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from tunectl.tasks.base import Task
+from tunectl.tasks.base import Tables, Task
+from tunectl.tasks.noise_level import noise_level
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,9 @@ class Denoise(Task):
         if self.fields.clip:
             noisy = noisy.mul(255).round().clamp(0, 255).div(255)
         return noisy
+
+    def estimate(self, pixels: NDArray[Any], tables: Tables | None = None) -> float | None:
+        return noise_level(pixels)
 
     def expected_error(self, level: float) -> float:
         return 1 + 0.15 * level

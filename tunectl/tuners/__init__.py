@@ -13,6 +13,7 @@ from tunectl.tuners.base import Tunable, Tuner, check_alpha
 from tunectl.tuners.dni import DNI
 from tunectl.tuners.dynamic import DynamicNet
 from tunectl.tuners.ftn import FTN
+from tunectl.tuners.mapped import Mapped
 
 TUNERS: dict[str, type[Tuner]] = {
     "dni": DNI,
@@ -21,7 +22,7 @@ TUNERS: dict[str, type[Tuner]] = {
     "dynamic-net": DynamicNet,
 }
 
-__all__ = ["TUNERS", "Tunable", "Tuner", "build_tuner", "check_alpha", "insert_sites"]
+__all__ = ["TUNERS", "Mapped", "Tunable", "Tuner", "build_tuner", "check_alpha", "insert_sites"]
 
 
 def build_tuner(

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from tunectl.networks import Network, Site
 from tunectl.tuners.base import Tuner
 
+LARGEST_KERNEL = 31
+
 
 @dataclass(frozen=True)
 class AdaFMFields:
@@ -18,8 +20,8 @@ class AdaFMFields:
     kernel: int = 1
 
     def __post_init__(self) -> None:
-        if self.kernel % 2 == 0:
-            raise ValueError(f"kernel must be odd, got {self.kernel}")
+        if self.kernel % 2 == 0 or self.kernel > LARGEST_KERNEL:
+            raise ValueError(f"kernel must be odd and at most {LARGEST_KERNEL}, got {self.kernel}")
 
 
 class Modulation(nn.Module):

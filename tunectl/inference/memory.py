@@ -1,0 +1,110 @@
+"""How much memory a picture will need, decided before it is run: the kernel kills, not raises."""
+
+from __future__ import annotations
+
+import copy
+import os
+import weakref
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from tunectl.networks import Network
+
+LARGEST_SIDE = 2048  # beyond it the halo's share falls slowly and nothing gets faster
+LARGEST_BYTES = 1 << 30  # what a window may take where memory is plenty
+SHARE = 0.4  # of what is free: decoded pictures and other programs want some too
+
+_CPU_WORDS = ("can't allocate memory", "not enough memory", "could not create a mem", "bad_alloc")
+
+
+class _PeakBytes(TorchFunctionMode):
+    """Counts the bytes of every tensor that is made while it lives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._seen: set[int] = set()
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, (tuple, list)) else [result]:
+            if isinstance(tensor, Tensor):
+                self._count(tensor.untyped_storage())
+        return result
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        key = storage._cdata
+        if key in self._seen:
+            return
+        self._seen.add(key)
+        size = storage.nbytes()
+        self.now += size
+        self.peak = max(self.peak, self.now)
+
+        def freed() -> None:
+            self._seen.discard(key)
+            self.now -= size
+
+        weakref.finalize(storage, freed)
+
+
+def bytes_per_pixel(network: Network, precision: torch.dtype) -> float:
+    """The most bytes of activations alive at once, per input pixel, from a run on a small input.
+
+    A run on the meta device would need no arithmetic, but loading that costs seconds.
+    """
+    probe = copy.deepcopy(network).to("cpu", torch.float32)
+    side = 8 * network.stride
+    with torch.inference_mode(), _PeakBytes() as count:
+        probe(torch.zeros(1, 3, side, side))
+    size = torch.finfo(precision).bits / torch.finfo(torch.float32).bits
+    return count.peak / side**2 * size
+
+
+def free_bytes(device: torch.device) -> int:
+    """What may still be taken on the device: of main memory, within the control group's limit."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    free = [_meminfo("MemAvailable")]
+    for limit, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        (
+            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+            "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+        ),
+    ):
+        try:
+            free.append(int(Path(limit).read_text()) - int(Path(used).read_text()))
+        except (OSError, ValueError):  # no such group, or "max"
+            continue
+    return max(0, min(free))
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error means that an allocation failed; torch's CPU side has no type for it."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _CPU_WORDS)
+
+
+def choose_tile(bytes_a_pixel: float, device: torch.device) -> int:
+    """The side, in pixels, of the largest window to run at once."""
+    budget = min(LARGEST_BYTES, SHARE * free_bytes(device))
+    return int(min(LARGEST_SIDE, (budget / bytes_a_pixel) ** 0.5))
+
+
+def _meminfo(key: str) -> int:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            name, value = line.split(":")
+            if name == key:
+                return int(value.split()[0]) * 1024
+    except (OSError, ValueError):
+        pass
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

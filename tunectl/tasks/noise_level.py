@@ -1,0 +1,100 @@
+"""How noisy is a picture? Chen, Zhu and Heng (ICCV 2015), with clipping and a coarser scale."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+PATCHES = 10_000
+PEAK = 255.0
+# On photos without noise the coarser scale reads up to about 3.3 times the finer one (texture),
+# on noise that a camera or a JPEG has smoothed, 5 to 25 times.
+SMOOTHED = 4.0
+
+
+def noise_level(pixels: NDArray[Any]) -> float:
+    """The standard deviation of the noise in 8-bit steps, of (H, W, C) uint8, uint16 or floats.
+
+    White noise is read at full size. Where that says next to nothing and the picture at half
+    size says much more, its noise was smoothed, and half size is believed. Below about ten
+    pixels a side nothing can be told, and the answer is 0.
+    """
+    patches, side = _patches(pixels)
+    if not len(patches):
+        return 0.0
+    fine = _corrected(patches[:, :side, :side])
+    halves = patches.reshape(len(patches), side, 2, side, 2, -1).mean(axis=(2, 4))
+    coarse = 2 * _smallest_spread(halves)
+    return coarse if coarse > SMOOTHED * fine else fine
+
+
+def _patches(pixels: NDArray[Any]) -> tuple[Floats, int]:
+    """Random (N, 2s, 2s, C) in 8-bit steps, and s: 8, or 4 where the picture is small."""
+    height, width, channels = pixels.shape
+    peaks = {"uint8": 255, "uint16": 65535}
+    scale = PEAK / peaks.get(pixels.dtype.name, 1)
+    for side, enough in ((8, 20), (4, 4)):
+        rows, columns = (max(0, size - 2 * side + 1) for size in (height, width))
+        if rows * columns >= enough * channels * side**2:
+            windows = sliding_window_view(pixels, (2 * side, 2 * side), axis=(0, 1))
+            chosen = np.random.default_rng(0).integers(0, rows * columns, PATCHES)
+            patches = windows[chosen // columns, chosen % columns]
+            return np.moveaxis(patches, 1, -1) * np.float32(scale), side
+    return np.empty((0, 0, 0, 0)), 0
+
+
+def _smallest_spread(patches: Floats) -> float:
+    """Noise spreads patches alike in all directions; pictures only in some (section 3).
+
+    The largest eigenvalues of the covariance are left out, one by one, until the mean of the
+    others is their median: that is the noise's variance.
+    """
+    values = np.linalg.eigvalsh(np.cov(patches.reshape(len(patches), -1), rowvar=False))
+    values = np.maximum(values, 0)
+    for count in range(len(values), 0, -1):
+        mean = values[:count].mean()
+        if (values[:count] > mean).sum() == (values[:count] < mean).sum():
+            return math.sqrt(mean)
+    return math.sqrt(float(np.median(values)))
+
+
+def _corrected(patches: Floats) -> float:
+    """The noise before it was clipped to 0 to 255, which makes strong noise look weaker.
+
+    Clipping at a known mean gives a known variance; the answer is the one noise level that,
+    over the means of all patches, would have left what is seen.
+    """
+    seen = _smallest_spread(patches)
+    if seen < 1 or patches.min() < 0 or patches.max() > PEAK:
+        return seen
+    means = patches.mean(axis=(1, 2)).ravel()
+    low, high = seen, 3 * seen
+    for _ in range(12):
+        middle = (low + high) / 2
+        mean, variance = _clipped(np.linspace(-PEAK, 2 * PEAK, 200), middle)
+        if np.interp(means, mean, variance).mean() < seen**2:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def _clipped(mean: Floats, sigma: float) -> tuple[Floats, Floats]:
+    """Mean and variance of normal samples after clipping to 0 to PEAK."""
+    low, high = -mean / sigma, (PEAK - mean) / sigma
+    below, above = _normal(low), 1 - _normal(high)
+    inside = 1 - below - above
+    densities = [np.exp(-(t**2) / 2) / math.sqrt(2 * math.pi) for t in (low, high)]
+    first = PEAK * above + mean * inside + sigma * (densities[0] - densities[1])
+    second = PEAK**2 * above + (mean**2 + sigma**2) * inside
+    second += sigma * (mean * densities[0] - (mean + PEAK) * densities[1])
+    return first, second - first**2
+
+
+def _normal(t: Floats) -> Floats:
+    return np.array([0.5 * math.erfc(-x / math.sqrt(2)) for x in t])

@@ -1,0 +1,100 @@
+"""Alpha per pixel: each tuned convolution at every knot, mixed by a map."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
+
+from tunectl.networks import Network
+from tunectl.tuners.base import Tunable
+
+
+class _Shares:
+    """How much each knot counts at each pixel, at any resolution of the map that is set."""
+
+    def __init__(self, knots: Sequence[float]) -> None:
+        self.knots = knots
+        self._map: Tensor | None = None
+        self._known: dict[tuple[int, int], list[Tensor]] = {}
+
+    def set(self, alpha: Tensor) -> None:
+        self._map, self._known = alpha, {}
+
+    def at(self, size: tuple[int, int]) -> list[Tensor]:
+        """One (N, 1, h, w) a knot, summing to 1; the map is averaged down to `size`."""
+        assert self._map is not None
+        if size not in self._known:
+            alpha = adaptive_avg_pool2d(self._map, size)
+            self._known[size] = [self._hat(alpha, i) for i in range(len(self.knots))]
+        return self._known[size]
+
+    def _hat(self, alpha: Tensor, i: int) -> Tensor:
+        """Linear interpolation's weight of knot i: 1 there, 0 at its neighbours."""
+        share = torch.ones_like(alpha)
+        if i > 0:
+            low, here = self.knots[i - 1], self.knots[i]
+            share = share.minimum((alpha - low) / (here - low))
+        if i < len(self.knots) - 1:
+            here, high = self.knots[i], self.knots[i + 1]
+            share = share.minimum((high - alpha) / (high - here))
+        return share.clamp_min(0)
+
+
+class _MappedConv(nn.Module):
+    """A convolution is linear in its weights: mixing its outputs mixes its weights per pixel."""
+
+    def __init__(self, knots: list[nn.Conv2d], shares: _Shares) -> None:
+        super().__init__()
+        self.knots = nn.ModuleList(knots)
+        self.shares = shares
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs = [conv(x) for conv in self.knots]
+        shares = self.shares.at((outputs[0].shape[-2], outputs[0].shape[-1]))
+        mixed = outputs[0] * shares[0]
+        for output, share in zip(outputs[1:], shares[1:], strict=True):
+            mixed = mixed + output * share
+        return mixed
+
+
+class Mapped(nn.Module):
+    """A tunable network that takes alpha per pixel.
+
+    A constant map gives what that alpha gives, to rounding. Where the map is 0 within the
+    receptive radius, the output is the base's.
+    """
+
+    def __init__(self, tunable: Tunable) -> None:
+        super().__init__()
+        network, tuner = tunable.network, tunable.tuner
+        plain = copy.deepcopy(network)
+        self._shares = _Shares(tuner.knots)
+        with torch.no_grad():
+            ends = [tuner.at_knot(network, i) for i in range(len(tuner.knots))]
+            for module in sorted({name.rpartition(".")[0] for end in ends for name in end}):
+                convs = []
+                for end in ends:
+                    conv = copy.deepcopy(network.get_submodule(module))
+                    assert isinstance(conv, nn.Conv2d)
+                    for part, parameter in conv.named_parameters():
+                        parameter.copy_(end.get(f"{module}.{part}", parameter))
+                    convs.append(conv)
+                # What is the same at every knot, such as Dynamic-Net's first layers, runs once.
+                same = all(_equal(convs[0], conv) for conv in convs[1:])
+                plain.set_submodule(module, convs[0] if same else _MappedConv(convs, self._shares))
+        self.network: Network = plain.requires_grad_(False)
+
+    def forward(self, x: Tensor, alpha: Tensor) -> Tensor:
+        """(N, 3, H, W) in [0, 1] and a map (N or 1, 1, H, W) in [0, 1] to the shape of x."""
+        self._shares.set(self.network.fit(alpha))
+        y: Tensor = self.network(x)
+        return y
+
+
+def _equal(one: nn.Module, other: nn.Module) -> bool:
+    pairs = zip(one.parameters(), other.parameters(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
