@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tunectl.inference.engine import Engine
-from tunectl.inference.model import load
+from tunectl.inference.load import load
 from tunectl.learning import jobs
 from tunectl.learning.options import Options
 from tunectl.learning.photos import Photos, list_photos, seeded

@@ -51,7 +51,7 @@ def shortened(command: str) -> str:
 
 
 def test_every_command_of_the_readme_runs(room: Path):
-    assert len(COMMANDS) >= 9
+    assert len(COMMANDS) >= 11
     environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
     for command in COMMANDS:
         words = shortened(command)
@@ -61,6 +61,7 @@ def test_every_command_of_the_readme_runs(room: Path):
         assert done.returncode == 0, f"{words}\n{done.stderr}"
     assert (room / "clean.png").exists()
     assert len(list((room / "strengths").iterdir())) == 3
+    assert (room / "piped.png").read_bytes() == (room / "automatic.png").read_bytes()
 
 
 def test_the_main_job_makes_the_example_better(cli, tmp_path: Path):

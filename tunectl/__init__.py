@@ -13,14 +13,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tunectl.inference.model import Model, load
+    from tunectl.inference.load import load
+    from tunectl.inference.model import Model
 
 __all__ = ["Model", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        from tunectl.inference import model
+    if name == "load":
+        from tunectl.inference.load import load
 
-        return getattr(model, name)
+        return load
+    if name == "Model":
+        from tunectl.inference.model import Model
+
+        return Model
     raise AttributeError(f"module 'tunectl' has no attribute {name!r}")

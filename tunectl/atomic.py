@@ -5,49 +5,114 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import platform
+import re
+import secrets
+import stat
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from tunectl.errors import ResourceError
+from tunectl.errors import DiskFullError, ResourceError
 
-# os.umask can only be read by setting it, which other threads would see: so once, at import.
-_UMASK = os.umask(0)
-os.umask(_UMASK)
+# Hidden, so that no search for pictures finds it, and free of the file's own name, which may be
+# as long as names can be. The machine is told by a hash: only there does the number of the process
+# mean anything, and several machines may share a folder.
+_HERE = f"{zlib.crc32(platform.node().encode()):08x}"
+_TEMPORARY = re.compile(r"\.(?P<machine>[0-9a-f]{8})-(?P<process>\d+)-[0-9a-f]{8}\.tunectl-tmp")
 
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Yield a file that becomes `path` when the block ends, and leaves no trace if it raises.
 
-    The temporary file lies in the same folder (one file system), is flushed and fsynced before
-    the rename, and the folder is fsynced after it. The umask is honoured.
+    A missing folder is made. The temporary file lies in the same folder (one file system), is
+    flushed and fsynced before the rename, and the folder is fsynced after it. A link is written
+    through to its target; a file that is replaced passes on its permission bits, a new one has
+    those of the umask. Raises ResourceError, which is a DiskFullError where that is the cause.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tunectl-tmp")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666 & ~_UMASK)
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        if os.name == "posix":
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-    except BaseException as error:
+        target = Path(os.path.realpath(path)) if path.is_symlink() else path
+        mode = _mode_to_keep(path, target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        name = f".{_HERE}-{os.getpid()}-{secrets.token_hex(4)}.tunectl-tmp"
+        with _removed_on_error(target.with_name(name)) as temporary:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+            with os.fdopen(os.open(temporary, flags, 0o666), "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            if mode is not None:
+                os.chmod(temporary, mode)
+            os.replace(temporary, target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise refusal(path, error) from error
+
+
+def refusal(path: Path, error: OSError) -> ResourceError:
+    """What the system's refusal to write `path` means, in our words."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFullError(
+            f"{path}: the disk is full", "free some space and run the command again"
+        )
+    return ResourceError(
+        f"{path}: cannot be written ({error.strerror})", "check that you may write there"
+    )
+
+
+def remove_stale(folder: Path) -> None:
+    """Remove what writers that were killed left in `folder`; a living writer's file stays."""
+    if os.name != "posix":  # elsewhere asking whether a process lives may end it
+        return
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            found = _TEMPORARY.fullmatch(entry.name)
+            if found and found["machine"] == _HERE and not _lives(int(found["process"])):
+                Path(entry.path).unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it lives and is somebody else's
+        return True
+    return True
+
+
+def _mode_to_keep(path: Path, target: Path) -> int | None:
+    """The permission bits of the file to be replaced. Raises ResourceError if it must stay."""
+    try:
+        found = target.stat()
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        raise ResourceError(f"{path}: is not a file", "give the name of a file")
+    if not os.access(target, os.W_OK):  # the rename would not mind
+        raise ResourceError(f"{path}: is write-protected", "give another name")
+    return stat.S_IMODE(found.st_mode)
+
+
+@contextlib.contextmanager
+def _removed_on_error(path: Path) -> Iterator[Path]:
+    try:
+        yield path
+    except BaseException:
         with contextlib.suppress(OSError):
-            temporary.unlink()
-        if isinstance(error, OSError):
-            if error.errno == errno.ENOSPC:
-                raise ResourceError(
-                    f"{path}: the disk is full", "free some space and run the command again"
-                ) from error
-            raise ResourceError(
-                f"{path}: cannot be written ({error.strerror})",
-                "check that the folder exists and that you may write there",
-            ) from error
+            path.unlink()
         raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last. The file is whole by now: a folder that cannot be synced is no error."""
+    if os.name == "posix":
+        with contextlib.suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)

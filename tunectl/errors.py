@@ -62,6 +62,10 @@ class ResourceError(TunectlError):
     exit_code = 4
 
 
+class DiskFullError(ResourceError):
+    """The disk or the user's share of it is full: no other file will fit either."""
+
+
 class DivergedError(TunectlError):
     """Training met a value that is not a number."""
 

@@ -74,6 +74,15 @@ class Knob:
         return [(alpha, self.scheduled_level(alpha)) for alpha in steps]
 
 
+def check_alpha(alpha: float, extrapolate: bool = False) -> float:
+    """Return alpha as a float. Raises AlphaError outside [0, 1] unless `extrapolate`."""
+    if not extrapolate and not 0 <= alpha <= 1:  # also catches NaN
+        raise AlphaError(
+            f"alpha {alpha:g} lies outside 0 to 1", "0 is the gentlest, 1 the strongest"
+        )
+    return float(alpha)
+
+
 def _interpolate(x: float, xs: list[float], ys: list[float]) -> float:
     """Linear between ascending xs, constant outside."""
     if x <= xs[0]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from tunectl.inference.model import load
+from tunectl.inference.load import load
 from tunectl.learning.evaluation import (
     evaluate_callable,
     evaluate_model,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tunectl import checkpoint
 from tunectl.checkpoint import Header, Knob, Part
-from tunectl.inference.model import load
+from tunectl.inference.load import load
 from tunectl.learning import jobs
 from tunectl.learning.options import Options
 from tunectl.networks import NETWORKS, Network, build_network, receptive_radius

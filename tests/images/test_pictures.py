@@ -46,8 +46,7 @@ def test_profile_tags_and_orientation_are_kept(ending, tmp_path: Path):
     assert after.info["icc_profile"] == SRGB
     assert after.getexif()[0x010F] == "a maker"
     # Whatever a viewer does with the tag, it does the same to input and output.
-    turned = 1 if ending == "tif" else 6
-    assert after.getexif().get(0x0112, 1) == turned
+    assert after.getexif().get(0x0112, 1) == before.getexif().get(0x0112, 1)
 
 
 def test_dpi_and_xmp_are_kept(tmp_path: Path):
@@ -75,30 +74,6 @@ def test_16_bit_gray_is_exact(tmp_path: Path):
         write_picture(tmp_path / "b.jpg", picture)
 
 
-def test_16_bit_colour_is_refused_and_never_cut(tmp_path: Path):
-    header = write_16_bit_rgb_png(tmp_path / "deep.png")
-    assert header
-    with pytest.raises(PictureError, match="16 bits"):
-        read_picture(tmp_path / "deep.png")
-
-
-def write_16_bit_rgb_png(path: Path) -> bytes:
-    import struct
-    import zlib
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
-    samples = RNG.integers(0, 65536, (4, 5, 3)).astype(">u2")
-    rows = b"".join(b"\0" + row.tobytes() for row in samples)
-    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 5, 4, 16, 2, 0, 0, 0))
-    data += chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-    path.write_bytes(data)
-    return data
-
-
 def test_palette_and_1_bit_pictures_become_what_they_show(tmp_path: Path):
     image = Image.fromarray(RGB)
     image.quantize(16).save(tmp_path / "p.png")
@@ -119,14 +94,12 @@ def test_bad_files_are_named_with_a_cause_and_a_remedy(tmp_path: Path):
     Image.fromarray(RGB).save(good)
     (tmp_path / "cut.png").write_bytes(good.read_bytes()[:-40])
     (tmp_path / "text.png").write_text("hello")
-    Image.fromarray(RGB).convert("CMYK").save(tmp_path / "cmyk.jpg")
     Image.fromarray(RGB).save(
         tmp_path / "moving.gif", save_all=True, append_images=[Image.new("RGB", (12, 10))]
     )
     for name, cause in {
         "cut.png": "damaged",
         "text.png": "not a picture",
-        "cmyk.jpg": "CMYK",
         "moving.gif": "several frames",
         "none.png": "No such file",
     }.items():

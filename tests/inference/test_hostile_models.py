@@ -16,7 +16,7 @@ import torch
 
 from tunectl import checkpoint
 from tunectl.errors import CheckpointError, TunectlError
-from tunectl.inference.model import load
+from tunectl.inference.load import load
 
 COUNT = int(os.environ.get("TUNECTL_FUZZ", "300"))
 JUNK: list[Any] = [

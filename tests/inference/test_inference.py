@@ -19,8 +19,9 @@ from tunectl.errors import (
 )
 from tunectl.inference import memory
 from tunectl.inference.engine import Engine
+from tunectl.inference.find import find_model
 from tunectl.inference.interpolate import fold_file, mix_files
-from tunectl.inference.model import find_model, load
+from tunectl.inference.load import load
 from tunectl.inference.tiles import Grid, run_tiled
 from tunectl.networks import NETWORKS, build_network, receptive_radius
 from tunectl.tuners import Tunable, build_tuner

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tunectl import checkpoint
 from tunectl.errors import DataError, DivergedError, IncompatibleError, TunectlError, UsageError
-from tunectl.inference.model import load
+from tunectl.inference.load import load
 from tunectl.knob import Knob
 from tunectl.learning import jobs, loop
 from tunectl.learning.curriculum import Curriculum

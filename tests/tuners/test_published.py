@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from tunectl.errors import AlphaError, UsageError
+from tunectl.knob import check_alpha
 from tunectl.networks import build_network
-from tunectl.tuners import Tunable, build_tuner, check_alpha
+from tunectl.tuners import Tunable, build_tuner
 
 
 def count(tuner: str, **fields: int) -> int:

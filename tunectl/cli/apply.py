@@ -2,110 +2,328 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import sys
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tunectl.cli import choices as c
 from tunectl.cli import console
-from tunectl.errors import UsageError
+from tunectl.errors import DiskFullError, PictureError, TunectlError, UsageError
 
 if TYPE_CHECKING:
-    from tunectl.inference.batch import Outcome
+    from numpy.typing import NDArray
+
+    from tunectl.inference.batch import Files, Outcome, Tally
+    from tunectl.inference.manifest import Manifest, Setup
     from tunectl.inference.model import Model
+    from tunectl.inference.plan import Asked, Job
+    from tunectl.inference.restore import Strength
 
 
 def apply(
-    inputs: Annotated[list[Path], typer.Argument(metavar="IN...", help="Pictures or folders.")],
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="IN...", help="Pictures or folders; - is standard input."),
+    ],
     model: Annotated[
         str, typer.Option("--model", "-m", help="A bundled or own model by name, or a file.")
     ] = "denoise",
     alpha: Annotated[
         str | None,
-        typer.Option("--alpha", "-a", help="0 (gentlest) to 1 (strongest), or a list: 0,0.5,1."),
+        typer.Option(
+            "--alpha",
+            "-a",
+            help="0 (gentlest) to 1 (strongest), auto, or a list: 0,0.5,auto. Auto, the default, "
+            "takes the level from the picture.",
+        ),
     ] = None,
     level: Annotated[
         str | None,
         typer.Option(help="Instead of alpha, in the task's unit (noise sigma, JPEG quality)."),
     ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="A file for one result, else a folder."),
+    chroma_alpha: Annotated[
+        float | None, typer.Option(help="An alpha of its own for colour, where alpha is for luma.")
     ] = None,
-    if_exists: Annotated[str, typer.Option(help="error, skip, overwrite or rename.")] = "error",
+    alpha_map: Annotated[
+        Path | None,
+        typer.Option(
+            help="A gray picture of the input's size: alpha per pixel, white being 1, or --alpha "
+            "or --level where one is given."
+        ),
+    ] = None,
+    blend: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Share of the result in a mix with the input, for plain models."
+        ),
+    ] = 1.0,
     extrapolate: Annotated[
         bool, typer.Option("--extrapolate", help="Allow alpha outside 0 to 1.")
     ] = False,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output", "-o", help="A file for one result, - for standard output, else a folder."
+        ),
+    ] = None,
+    suffix: Annotated[
+        str, typer.Option(help="Put before the ending of every result, such as _clean.")
+    ] = "",
+    ending: Annotated[
+        str | None,
+        typer.Option("--format", help="png, jpg, tif, webp ...; otherwise each input's own."),
+    ] = None,
+    quality: Annotated[
+        str,
+        typer.Option(
+            help="Of lossy formats: auto (95, or a JPEG's own if finer), keep (a JPEG's own), or "
+            "1 to 100."
+        ),
+    ] = "auto",
+    strip_metadata: Annotated[
+        bool,
+        typer.Option(
+            "--strip-metadata",
+            help="Leave out EXIF, XMP and density; profile and orientation stay.",
+        ),
+    ] = False,
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="Write over the inputs, each in one step.")
+    ] = False,
+    if_exists: Annotated[str, typer.Option(help="error, skip, overwrite or rename.")] = "error",
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep a journal in this file (JSON Lines), and do only what is missing from it "
+            "or has changed since."
+        ),
+    ] = None,
+    frame: Annotated[
+        int | None, typer.Option(min=0, help="Which frame of a moving picture; the first is 0.")
+    ] = None,
+    max_pixels: Annotated[
+        int | None, typer.Option(min=1, help="Refuse pictures with more pixels.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Print what would be done, and do nothing.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object a result to stdout.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Tell only of failures.")] = False,
     device: c.DeviceOption = "auto",
     precision: c.PrecisionOption = "auto",
     tile: Annotated[
-        int, typer.Option(min=1, help="Largest side, in pixels, that runs at once; bounds memory.")
-    ] = 1024,
+        int | None,
+        typer.Option(
+            min=1, help="Largest side, in pixels, that runs at once; else as the memory allows."
+        ),
+    ] = None,
 ) -> None:
     """Restore pictures at any strength.
 
-    Profile, tags, opacity and orientation of a picture are kept; gray stays gray. Exit code 1
-    means that some pictures failed and the rest are done.
+    Profile, tags, opacity and orientation of a picture are kept; gray stays gray. Paths of results
+    go to stdout; what strength each was restored at goes to stderr. Exit code 1 means that some
+    pictures failed and the rest are done.
 
     \b
-    tunectl apply --alpha 0.3 noisy.png
-    tunectl apply photos -m denoise --level 15 -o clean
+    tunectl apply noisy.png
+    tunectl apply --alpha 0.3 noisy.png -o better.png
+    tunectl apply photos -m denoise --level 15 -o clean --manifest clean/done.jsonl
+    tunectl apply - -o - --format png < noisy.jpg > clean.png
     """
-    if alpha is not None and level is not None:
-        raise UsageError("--alpha and --level are both given", "give one of the two")
-    numbers = c.parse_numbers(alpha, "--alpha") if alpha is not None else None
-    levels = c.parse_numbers(level, "--level") if level is not None else None
-    from tunectl.inference.plan import plan
+    with _errors_as_json(as_json and output != "-"):
+        from tunectl.inference.manifest import Manifest, file_sha256
+        from tunectl.inference.plan import PIPE, Layout, plan, settle
 
-    # With alphas given, what would clash is found before torch is loaded.
-    jobs = plan(inputs, output, numbers, if_exists) if numbers is not None else []
-    from tunectl.inference import batch
-    from tunectl.inference.model import load
+        if PIPE in inputs or output == PIPE:
+            _check_pipes(PIPE in inputs, output == PIPE, as_json, manifest)
+        if in_place and frame is not None:
+            raise UsageError("--in-place and --frame would lose frames", "write elsewhere with -o")
+        layout = Layout(output, suffix, f".{ending}" if ending else "", in_place)
+        jobs = plan(inputs, _asked(alpha, level, extrapolate), layout)
+        fineness = _quality(quality)
+        settings = {
+            "precision": precision,
+            "chroma_alpha": chroma_alpha,
+            "alpha_map": alpha_map and file_sha256(alpha_map),
+            "blend": blend,
+            "frame": frame,
+            "quality": fineness,
+            "strip_metadata": strip_metadata,
+        }
+        setup = _setup(model, settings, hashed=bool(manifest) or (as_json and not dry_run))
+        journal = Manifest(manifest, setup) if manifest else None
+        if journal and journal.results and not quiet:
+            console.say(f"{manifest}: comparing with {journal.results} results")
+        jobs = settle(jobs, if_exists, journal)
+        if dry_run:
+            _print_plan(jobs, setup, as_json)
+            return
+        from tunectl.inference.batch import Files
+        from tunectl.inference.load import load
 
-    loaded = load(model, device=device, precision=precision, tile=tile)
-    alphas = _alphas(loaded, model, numbers, levels, extrapolate)
-    jobs = jobs or plan(inputs, output, alphas, if_exists)
-    with console.FileProgress(len(jobs)) as progress:
-
-        def done(outcome: Outcome) -> None:
-            progress.advance()
-            if outcome.job.skip:
-                console.say(f"{outcome.job.output}: exists, skipped")
-            elif outcome.error is not None and len(jobs) > 1:
-                console.say(f"tunectl: {outcome.error.message}\n  {outcome.error.hint}")
-            elif outcome.error is None:
-                print(outcome.job.output)
-
-        outcomes = batch.run(loaded, jobs, extrapolate, done)
-    failed = [outcome for outcome in outcomes if outcome.error is not None]
-    if failed and len(jobs) == 1:
-        assert failed[0].error is not None
-        raise failed[0].error
-    if failed:
-        console.say(f"tunectl: {len(failed)} of {len(jobs)} failed, the rest are done")
+        loaded = load(model, device=device, precision=precision, tile=tile)
+        strengths = _strengths(
+            loaded,
+            model,
+            (job.asked for job in jobs),
+            extrapolate,
+            chroma_alpha,
+            alpha_map,
+            blend,
+        )
+        stdin = sys.stdin.buffer.read() if PIPE in inputs else b""
+        files = Files(frame, max_pixels, fineness, strip_metadata, stdin)
+    with console.stoppable():
+        tally = _run(loaded, jobs, strengths, files, setup, journal, quiet, as_json)
+    if len(jobs) > 1 and (tally.failed or not quiet):
+        console.say(f"tunectl: {tally.done} done, {tally.skipped} skipped, {tally.failed} failed")
+    if tally.failed:
         sys.exit(1)
 
 
-def _alphas(
+def _run(
+    model: Model,
+    jobs: Sequence[Job],
+    strengths: dict[Asked, Strength],
+    files: Files,
+    setup: Setup,
+    journal: Manifest | None,
+    quiet: bool,
+    as_json: bool,
+) -> Tally:
+    """Do the jobs and tell of each. Raises what stops a run: the one job's error, a full disk."""
+    from tunectl.inference import batch
+    from tunectl.inference.manifest import entry
+
+    with console.FileProgress(len(jobs), quiet, as_json) as progress:
+
+        def done(outcome: Outcome, tally: Tally) -> None:
+            error = outcome.error
+            result: str | bytes | None = None
+            if as_json:
+                result = json.dumps(entry(outcome, setup))
+            elif outcome.status == "done":
+                result = outcome.data or outcome.job.target
+            progress.show(outcome, result, tally)
+            if error and (len(jobs) == 1 or isinstance(error, DiskFullError)):
+                raise error
+            if error:
+                console.complain(error, progress.say)
+
+        record = journal.append if journal else lambda outcome: None
+        return batch.run(model, jobs, strengths, files, done, record)
+
+
+@contextlib.contextmanager
+def _errors_as_json(wanted: bool) -> Iterator[None]:
+    """Print what stops the command before its first picture as an object on stdout too."""
+    try:
+        yield
+    except TunectlError as error:
+        if wanted:
+            from tunectl.inference.manifest import SCHEMA, failure
+
+            console.emit(
+                json.dumps({"schema": SCHEMA, "status": "failed", "error": failure(error)})
+            )
+        raise
+
+
+def _check_pipes(reads: bool, writes: bool, as_json: bool, manifest: Path | None) -> None:
+    if manifest:
+        raise UsageError("--manifest goes with files, not with -", "leave it away")
+    if writes and as_json:
+        raise UsageError("-o - and --json both want standard output", "leave one of the two away")
+    if reads and sys.stdin.isatty():
+        raise UsageError("standard input is a terminal", "redirect a picture into it with <")
+    if writes and sys.stdout.isatty():
+        raise UsageError("standard output is a terminal", "redirect it with > or name a file")
+
+
+def _asked(alpha: str | None, level: str | None, extrapolate: bool) -> list[Asked]:
+    """How strong, as it was asked for: one result each. Without a word that is auto."""
+    from tunectl.inference.plan import Asked
+    from tunectl.knob import check_alpha
+
+    if alpha is not None and level is not None:
+        raise UsageError("--alpha and --level are both given", "give one of the two")
+    if level is not None:
+        found = [Asked(level=number) for number in c.parse_numbers(level, "--level")]
+    else:
+        found = [
+            Asked() if word.strip() == "auto" else Asked(*c.parse_numbers(word, "--alpha"))
+            for word in ("auto" if alpha is None else alpha).split(",")
+        ]
+    for one in found:
+        if one.alpha is not None:
+            check_alpha(one.alpha, extrapolate)
+    return list(dict.fromkeys(found))
+
+
+def _quality(text: str) -> str | int:
+    if text in ("auto", "keep"):
+        return text
+    if text.isdecimal() and 1 <= int(text) <= 100:
+        return int(text)
+    raise UsageError(f"--quality {text!r} is not known", "give auto, keep, or 1 to 100")
+
+
+def _setup(model: str, settings: dict[str, Any], hashed: bool) -> Setup:
+    """What is told of every result."""
+    from tunectl.inference.manifest import Setup, file_sha256
+
+    if not hashed:
+        return Setup(model, None, settings)
+    from tunectl.inference.find import find_model
+
+    return Setup(model, file_sha256(find_model(model)), settings)
+
+
+def _print_plan(jobs: Sequence[Job], setup: Setup, as_json: bool) -> None:
+    from tunectl.inference.manifest import planned
+
+    for job in jobs:
+        console.emit(json.dumps(planned(job, setup)) if as_json else console.plan_line(job))
+
+
+def _strengths(
     model: Model,
     name: str,
-    alphas: list[float] | None,
-    levels: list[float] | None,
+    asked: Iterable[Asked],
     extrapolate: bool,
-) -> list[float | None]:
-    """The alphas to run, checked against the model before any picture is opened."""
-    from tunectl.tuners import check_alpha
+    chroma_alpha: float | None,
+    alpha_map: Path | None,
+    blend: float,
+) -> dict[Asked, Strength]:
+    """All that decides how strong, checked against the model before any picture is opened."""
+    from tunectl.inference.plan import Asked
+    from tunectl.inference.restore import Strength
+    from tunectl.knob import check_alpha
 
-    if not model.tunable:
-        if alphas is not None or levels is not None:
+    mask = None if alpha_map is None else _read_map(alpha_map)
+    if chroma_alpha is not None:
+        check_alpha(chroma_alpha, extrapolate)
+    strengths = {}
+    for one in dict.fromkeys(asked):
+        if not model.tunable and one != Asked():
             raise UsageError(f"{name}: is a plain model without a knob", "leave --alpha away")
-        return [None]
-    if levels is not None:
-        return [model.alpha(level) for level in levels]
-    if alphas is None:
-        raise UsageError(
-            f"{name}: needs a strength", "give --alpha 0 to 1, or --level in the task's unit"
-        )
-    return [check_alpha(alpha, extrapolate) for alpha in alphas]
+        alpha = model.alpha(one.level) if one.level is not None else one.alpha
+        strengths[one] = Strength(alpha, chroma_alpha, mask, blend, extrapolate)
+    return strengths
+
+
+def _read_map(path: Path) -> NDArray[Any]:
+    """The samples (H, W) of a gray picture. Raises PictureError."""
+    from tunectl.images import read_picture
+
+    pixels = read_picture(path).pixels
+    if pixels.shape[2] != 1:
+        raise PictureError(f"{path}: is not gray", "give a gray picture: black is 0, white is 1")
+    return pixels[..., 0]

@@ -4,22 +4,92 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import traceback
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NoReturn, TextIO
+from unicodedata import category
 
 from tunectl.errors import TunectlError
 
 if TYPE_CHECKING:
+    from tunectl.inference.batch import Outcome, Tally
+    from tunectl.inference.plan import Job
     from tunectl.learning.loop import Report
 
 INTERRUPTED = 130
+BROKEN_PIPE = 141
+_NO_LINE = {"Cc", "Cs", "Zl", "Zp"}  # control, surrogate, line and paragraph separator
 
 
 def say(words: str) -> None:
     """One line for the person at the terminal; results go to stdout, this does not."""
-    print(words, file=sys.stderr)
+    with _reader_may_leave(sys.stderr):
+        print(shown(words), file=sys.stderr)
+
+
+def shown(words: str) -> str:
+    """Words on one line, as names of files may hold line ends, commands and half characters."""
+    return "".join(
+        sign.encode("unicode_escape").decode() if category(sign) in _NO_LINE else sign
+        for sign in words
+    )
+
+
+def emit(result: str | bytes) -> None:
+    """A result, at once, to stdout: a line, or bytes as they are."""
+    if isinstance(result, str):
+        result = f"{shown(result)}\n".encode(sys.stdout.encoding, "backslashreplace")
+    with _reader_may_leave(sys.stdout):
+        sys.stdout.buffer.write(result)
+        sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _reader_may_leave(stream: TextIO) -> Iterator[None]:
+    """End the program without a word where nobody reads any more, as after `| head`."""
+    try:
+        yield
+    except BrokenPipeError:
+        # What is still buffered would be written, and fail, when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        sys.exit(BROKEN_PIPE)
+
+
+def complain(error: TunectlError, tell: Callable[[str], None] = say) -> None:
+    """The cause in one line and the advice in another; a traceback only with TUNECTL_DEBUG."""
+    if os.environ.get("TUNECTL_DEBUG"):
+        traceback.print_exception(error)
+    tell(f"tunectl: {error.message}")
+    if error.hint:
+        tell(f"  {error.hint}")
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """Let SIGINT and SIGTERM end the block by way of its clean-up, with 130 or 143.
+
+    A second signal ends the program on the spot.
+    """
+
+    def stop_now(number: int, _: object) -> NoReturn:
+        os._exit(128 + number)
+
+    def stop(number: int, _: object) -> NoReturn:
+        for known in before:
+            signal.signal(known, stop_now)
+        say("tunectl: stopping; once more to stop at once")
+        sys.exit(128 + number)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -28,11 +98,7 @@ def exit_codes() -> Iterator[None]:
     try:
         yield
     except TunectlError as error:
-        if os.environ.get("TUNECTL_DEBUG"):
-            traceback.print_exc()
-        say(f"tunectl: {error.message}")
-        if error.hint:
-            say(f"  {error.hint}")
+        complain(error)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         say("tunectl: interrupted")
@@ -81,25 +147,73 @@ class TrainingProgress:
                 say(line)
 
 
-class FileProgress:
-    """A bar over files, on a terminal and for more than one file; elsewhere nothing."""
+def plan_line(job: Job) -> str:
+    """What is to become of an input."""
+    skipped = f": {job.skip}, skipped" if job.skip else ""
+    return f"{job.name} -> {job.target}{skipped}"
 
-    def __init__(self, total: int) -> None:
-        self.total = total
+
+def result_line(outcome: Outcome) -> str:
+    """What became of an input, with the strength it was restored at and what else is to know."""
+    job = outcome.job
+    if outcome.alpha is None:
+        words = plan_line(job)
+    else:
+        estimated = ", estimated" if outcome.estimated else ""
+        level = "" if outcome.level is None else f" (level {outcome.level:.3g}{estimated})"
+        words = f"{job.name}: alpha {outcome.alpha:.3g}{level} -> {job.target}"
+    return "; ".join([words, *outcome.notes])
+
+
+class FileProgress:
+    """A line for each file, and under them a bar: on a terminal, for more than one file.
+
+    The lines go to stderr and results to stdout. On a terminal that would show both, the line is
+    enough, as it names the result; with `as_json` the result is.
+    """
+
+    def __init__(self, total: int, quiet: bool, as_json: bool) -> None:
+        self._total = total
+        read_by_a_person = sys.stdout.isatty()
+        self._lines = not quiet and not (as_json and read_by_a_person)
+        self._results = quiet or as_json or not (read_by_a_person and sys.stderr.isatty())
 
     def __enter__(self) -> FileProgress:
         from rich.console import Console
-        from rich.progress import Progress
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import TimeRemainingColumn as TimeLeftColumn
 
         console = Console(stderr=True)
-        self._bar = Progress(console=console, disable=not console.is_terminal or self.total < 2)
+        self._bar = Progress(
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]:.2f} Mpx/s"),
+            TimeLeftColumn(),
+            console=console,
+            disable=not self._lines or self._total < 2 or not console.is_terminal,
+            transient=True,
+            # Or results on their way into a file would be printed to the terminal instead.
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
         self._bar.start()
-        self._task = self._bar.add_task("pictures", total=self.total)
+        self._task = self._bar.add_task("", total=self._total, rate=0.0)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def advance(self) -> None:
-        """One more file is dealt with."""
-        self._bar.advance(self._task)
+    def show(self, outcome: Outcome, result: str | bytes | None, tally: Tally) -> None:
+        """One more file is dealt with, with `result` if there is one; of errors nothing is said."""
+        self._bar.update(self._task, advance=1, rate=tally.megapixels_per_second)
+        if self._lines and not outcome.error:
+            self.say(result_line(outcome))
+        if result is not None and self._results:
+            emit(result)
+
+    def say(self, line: str) -> None:
+        """A line on stderr, above the bar if there is one."""
+        if self._bar.disable:
+            say(line)
+        else:
+            self._bar.console.print(shown(line), markup=False, highlight=False, soft_wrap=True)

@@ -46,7 +46,7 @@ def evaluate(
     from dataclasses import asdict
 
     from tunectl.fields import parse_fields
-    from tunectl.inference.model import load
+    from tunectl.inference.load import load
     from tunectl.learning.evaluation import evaluate_model, load_pictures, markdown
 
     pictures = load_pictures(folder, gray, limit)

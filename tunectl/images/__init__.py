@@ -1,6 +1,22 @@
 """Pixels in and out without loss."""
 
+from tunectl.images.arrays import empty_like, release
 from tunectl.images.files import find_pictures
-from tunectl.images.picture import Picture, read_picture, read_rgb8, write_picture
+from tunectl.images.picture import Picture, output_format
+from tunectl.images.read import MAX_PIXELS, read_picture, read_rgb8
+from tunectl.images.transparency import fill_transparent
+from tunectl.images.write import encode_picture, write_picture
 
-__all__ = ["Picture", "find_pictures", "read_picture", "read_rgb8", "write_picture"]
+__all__ = [
+    "MAX_PIXELS",
+    "Picture",
+    "empty_like",
+    "encode_picture",
+    "fill_transparent",
+    "find_pictures",
+    "output_format",
+    "read_picture",
+    "read_rgb8",
+    "release",
+    "write_picture",
+]

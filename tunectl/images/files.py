@@ -1,24 +1,78 @@
-"""Which files of a folder are pictures, told by their first bytes and not by their names."""
+"""Which files are pictures, told by their first bytes and not by their names."""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
+import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
-from tunectl.errors import DataError
+from tunectl.errors import DataError, PictureError
 
-_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\x00", b"MM\x00*", b"BM", b"GIF8")
+HEAD = 64  # bytes that tell a format
+_STARTS = {
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",  # BigTIFF
+    b"MM\0+": "TIFF",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
+    b"\0\0\0\x0cJXL \r\n\x87\n": "JXL",
+    b"\xff\x0a": "JXL",
+}
+_BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)  # "BM" alone could be a text
+_BRANDS = {b"avif": "AVIF", b"avis": "AVIF"} | dict.fromkeys(
+    (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"), "HEIF"
+)
+
+
+def sniff(head: bytes) -> str | None:
+    """Pillow's name of the format of a file that starts so, or None if it is no picture."""
+    for start, kind in _STARTS.items():
+        if head.startswith(start):
+            return kind
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WEBP"
+    if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
+        return "BMP"
+    if head[4:8] == b"ftyp":
+        end = min(int.from_bytes(head[:4], "big"), len(head))
+        for at in (8, *range(16, end, 4)):  # the major brand, then the compatible ones
+            if head[at : at + 4] in _BRANDS:
+                return _BRANDS[head[at : at + 4]]
+    return None
+
+
+@contextlib.contextmanager
+def opened(source: Path | bytes, name: str) -> Iterator[BinaryIO]:
+    """The bytes as a file, or the file at a path. Raises PictureError if it is no regular file.
+
+    A pipe or a device is never waited for.
+    """
+    if isinstance(source, bytes):
+        yield io.BytesIO(source)
+        return
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(source, flags)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise PictureError(f"{name}: is no regular file", "name a picture file")
+    with os.fdopen(descriptor, "rb") as file:
+        yield file
 
 
 def is_picture(path: Path) -> bool:
-    """Whether the file starts like a JPEG, PNG, TIFF, BMP, GIF, WebP or AVIF."""
+    """Whether the file starts like a picture of a format that is known here."""
     try:
         with open(path, "rb") as file:
-            head = file.read(16)
+            return sniff(file.read(HEAD)) is not None
     except OSError:
         return False
-    riff = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
-    avif = head[4:12] in (b"ftypavif", b"ftypavis")
-    return head.startswith(_SIGNATURES) or riff or avif
 
 
 def find_pictures(folder: Path) -> list[Path]:

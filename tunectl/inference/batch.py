@@ -1,54 +1,250 @@
-"""Run a plan: decode, restore, encode, one file at a time."""
+"""Run a plan: while one picture is restored, the next is decoded and the last is encoded."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import hashlib
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 
-from tunectl.errors import TunectlError
-from tunectl.images import Picture, read_picture, write_picture
+from tunectl.atomic import atomic_write, remove_stale
+from tunectl.errors import ResourceError, TunectlError
+from tunectl.images import MAX_PIXELS, Picture, encode_picture, read_picture
+from tunectl.inference.manifest import file_sha256
 from tunectl.inference.model import Model
-from tunectl.inference.plan import Job
+from tunectl.inference.plan import Asked, Job
+from tunectl.inference.restore import Restored, Strength, restore
+
+AHEAD = 2  # pictures that wait decoded, and results that wait to be encoded: this bounds memory
+
+
+@dataclass(frozen=True)
+class Files:
+    """How files are read and written; see `read_picture` and `encode_picture`.
+
+    `stdin` holds what standard input gave, for the job whose source it is.
+    """
+
+    frame: int | None = None
+    max_pixels: int | None = None
+    quality: str | int = "auto"
+    strip_metadata: bool = False
+    stdin: bytes = b""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job: written, skipped, or failed for a reason."""
+    """What became of a job. `status` is done, skipped or failed.
+
+    `alpha`, `level` and `estimated` are what it was restored at, `notes` what a user should know
+    of how it was read and written, one phrase each. `seconds` are those of decoding
+    (with a source's first result), restoring and encoding, without the waiting between them.
+    `data` is the encoded picture where the job has no file to write it to.
+    """
 
     job: Job
+    status: str
+    alpha: float | None = None
+    level: float | None = None
+    estimated: bool = False
+    input_sha256: str | None = None
+    input_bytes: int | None = None
+    output_sha256: str | None = None
+    output_bytes: int | None = None
+    notes: Sequence[str] = ()
+    pixels: int = 0
+    seconds: float = 0.0
     error: TunectlError | None = None
+    data: bytes | None = None
+
+
+@dataclass
+class Tally:
+    """The counts of a run so far."""
+
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0
+    pixels: int = 0
+    started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def megapixels_per_second(self) -> float:
+        """Since the run began."""
+        return self.pixels / 1e6 / max(time.perf_counter() - self.started, 1e-9)
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one more."""
+        self.done += outcome.status == "done"
+        self.skipped += outcome.status == "skipped"
+        self.failed += outcome.status == "failed"
+        self.pixels += outcome.pixels
+
+
+@dataclass
+class _Source:
+    """A decoded input; the seconds are given to its first result."""
+
+    picture: Picture
+    sha256: str | None
+    size: int
+    seconds: float
 
 
 def run(
     model: Model,
     jobs: Sequence[Job],
-    extrapolate: bool = False,
-    done: Callable[[Outcome], None] = lambda outcome: None,
-) -> list[Outcome]:
-    """Do every job that is not to be skipped; a bad picture does not stop the others."""
-    outcomes = []
-    source: Path | None = None
-    picture: Picture | None = None
-    for job in jobs:
-        outcome = Outcome(job)
-        if not job.skip:
-            try:
-                if job.source != source or picture is None:
-                    source, picture = job.source, None
-                    picture = read_picture(job.source)
-                job.output.parent.mkdir(parents=True, exist_ok=True)
-                write_picture(job.output, restore(model, picture, job.alpha, extrapolate))
-            except TunectlError as error:
-                outcome = Outcome(job, error)
-        outcomes.append(outcome)
-        done(outcome)
-    return outcomes
+    strengths: Mapping[Asked, Strength],
+    files: Files,
+    done: Callable[[Outcome, Tally], None],
+    record: Callable[[Outcome], None] = lambda outcome: None,
+) -> Tally:
+    """Do every job that is not to be skipped, in order; a bad picture does not stop the others.
+
+    A source is read once for all its strengths. `done` hears of each job in this thread; `record`
+    in the one that writes, just before the result takes its name. A result that cannot be recorded
+    is a failure, and one that cannot be recorded either stops the run. So does what `done` raises,
+    or an interrupt: what is being written is then finished, and nothing more is begun.
+    """
+    tally = Tally()
+    for folder in {job.output.parent for job in jobs if job.output and not job.skip}:
+        remove_stale(folder)
+    reader = ThreadPoolExecutor(1, "tunectl-read")
+    writer = ThreadPoolExecutor(1, "tunectl-write")
+    writing: deque[Future[Outcome]] = deque()
+
+    def take(most: int) -> None:
+        while writing and (len(writing) > most or writing[0].done()):
+            outcome = writing.popleft().result()
+            tally.add(outcome)
+            done(outcome, tally)
+
+    try:
+        for group, reading in _read_ahead(reader, jobs, files):
+            for job in group:
+                outcome, restored = _restore(model, job, strengths[job.asked], reading)
+                writing.append(writer.submit(_write, outcome, restored, files, record))
+                take(AHEAD)
+        take(0)
+    finally:
+        reader.shutdown(cancel_futures=True)
+        writer.shutdown(cancel_futures=True)
+    return tally
 
 
-def restore(
-    model: Model, picture: Picture, alpha: float | None, extrapolate: bool = False
-) -> Picture:
-    """The picture with its colour samples restored and everything else as it was."""
-    pixels = model(picture.pixels, alpha, extrapolate=extrapolate)
-    return replace(picture, pixels=pixels)
+def _read_ahead(
+    reader: ThreadPoolExecutor, jobs: Iterable[Job], files: Files
+) -> Iterator[tuple[list[Job], Future[_Source] | None]]:
+    """The jobs by source, with the source's reading, while the next ones are being read."""
+    waiting: deque[tuple[list[Job], Future[_Source] | None]] = deque()
+    for source, same in groupby(jobs, key=lambda job: job.source):
+        group = list(same)
+        needed = not all(job.skip for job in group)
+        waiting.append((group, reader.submit(_read, source, files) if needed else None))
+        if len(waiting) > AHEAD:
+            yield waiting.popleft()
+    yield from waiting
+
+
+def _read(source: Path | None, files: Files) -> _Source:
+    started = time.perf_counter()
+    # The hash comes first: of a file that changes meanwhile, it is then the old one, which a later
+    # run finds changed.
+    digest = file_sha256(source) if source else hashlib.sha256(files.stdin).hexdigest()
+    picture = read_picture(
+        source or files.stdin,
+        str(source or "standard input"),
+        frame=files.frame,
+        max_pixels=files.max_pixels or MAX_PIXELS,
+    )
+    size = source.stat().st_size if source else len(files.stdin)
+    return _Source(picture, digest, size, time.perf_counter() - started)
+
+
+def _restore(
+    model: Model, job: Job, strength: Strength, reading: Future[_Source] | None
+) -> tuple[Outcome, Restored | None]:
+    if job.skip or reading is None:
+        return Outcome(job, "skipped"), None
+    outcome = Outcome(job, "failed")
+    try:
+        source = reading.result()
+        started = time.perf_counter() - source.seconds
+        source.seconds = 0.0
+        outcome = replace(outcome, input_sha256=source.sha256, input_bytes=source.size)
+        restored = restore(model, source.picture, strength)
+    except Exception as error:
+        return replace(outcome, error=_as_ours(job, error)), None
+    outcome = replace(
+        outcome,
+        status="done",
+        alpha=restored.alpha,
+        level=restored.level,
+        estimated=restored.estimated,
+        pixels=restored.picture.pixels.shape[0] * restored.picture.pixels.shape[1],
+        seconds=time.perf_counter() - started,
+    )
+    return outcome, restored
+
+
+def _write(
+    outcome: Outcome, restored: Restored | None, files: Files, record: Callable[[Outcome], None]
+) -> Outcome:
+    if restored is not None:
+        try:
+            return _write_picture(outcome, restored.picture, files, record)
+        except Exception as error:
+            outcome = replace(outcome, status="failed", error=_as_ours(outcome.job, error))
+    record(outcome)
+    return outcome
+
+
+def _write_picture(
+    outcome: Outcome, picture: Picture, files: Files, record: Callable[[Outcome], None]
+) -> Outcome:
+    started = time.perf_counter()
+    job = outcome.job
+    data = encode_picture(
+        picture,
+        job.kind or picture.format,
+        name=job.target,
+        quality=files.quality,
+        strip_metadata=files.strip_metadata,
+    )
+    digest = hashlib.sha256(data).hexdigest()
+    outcome = replace(
+        outcome,
+        output_sha256=digest,
+        output_bytes=len(data),
+        notes=list(dict.fromkeys(picture.notes)),
+    )
+    if job.output is None:
+        record(outcome)
+        return replace(outcome, data=data)
+    with atomic_write(job.output) as file:
+        file.write(data)
+        file.flush()
+        outcome = replace(outcome, seconds=outcome.seconds + time.perf_counter() - started)
+        record(outcome)
+    return outcome
+
+
+def _as_ours(job: Job, error: Exception) -> TunectlError:
+    """The error as one that names the file and can be told in two lines."""
+    if isinstance(error, TunectlError):
+        if error.message.startswith((f"{job.name}:", f"{job.target}:")):
+            return error
+        ours = type(error)(f"{job.name}: {error.message}", error.hint)
+    elif isinstance(error, MemoryError):
+        ours = ResourceError(f"{job.name}: out of memory", "try a smaller --tile")
+    else:
+        ours = TunectlError(
+            f"{job.name}: {type(error).__name__}: {error}",
+            "this is a fault of tunectl; TUNECTL_DEBUG=1 shows where",
+        )
+    ours.__cause__ = error
+    return ours

@@ -14,7 +14,8 @@ from torch import Tensor
 from tunectl import checkpoint
 from tunectl.checkpoint import Header
 from tunectl.errors import IncompatibleError, UsageError
-from tunectl.inference.model import find_model, from_tensors
+from tunectl.inference.find import find_model
+from tunectl.inference.load import from_tensors
 
 
 def fold_file(

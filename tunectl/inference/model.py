@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,26 +13,17 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from tunectl import checkpoint
 from tunectl.checkpoint import Header
-from tunectl.device import pick_device, pick_precision
-from tunectl.errors import (
-    AlphaError,
-    CheckpointError,
-    IncompatibleError,
-    ResourceError,
-    UsageError,
-)
+from tunectl.errors import AlphaError, ResourceError, UsageError
 from tunectl.inference.engine import Engine
 from tunectl.inference.memory import bytes_per_pixel, choose_tile, is_out_of_memory
 from tunectl.inference.tiles import SMALLEST_SIDE, Grid, Step, run_tiled
-from tunectl.knob import Knob
-from tunectl.networks import Network, build_network, receptive_radius
+from tunectl.knob import Knob, check_alpha
+from tunectl.networks import Network, receptive_radius
 from tunectl.tasks import build_task
-from tunectl.tuners import Mapped, Tunable, build_tuner, check_alpha, insert_sites
+from tunectl.tuners import Mapped, Tunable
 
 Picture = TypeVar("Picture", Tensor, Image.Image, NDArray[np.generic])
-ENDING = ".safetensors"
 KEPT_FOLDS = 4
 MAPPED = "map"  # the key of the engine that takes alpha per pixel
 LUMA = (0.299, 0.587, 0.114)  # BT.601, as in JPEG
@@ -172,7 +161,7 @@ class Model:
         """
         mask = None if alpha_map is None else torch.from_numpy(_samples(alpha_map))
         step = self._step(alpha, mask is not None, chroma_alpha, blend, extrapolate)
-        self._run_tiled(step, _planes(pixels), _planes(sink), mask, band_done)
+        self._run_tiled(step, _planes(_samples(pixels)), _planes(sink), mask, band_done)
 
     def _knob(self) -> Knob:
         if not self.tunable or self.header.knob is None:
@@ -322,74 +311,3 @@ def _through_array(image: Image.Image, run: Callable[[NDArray[Any]], NDArray[Any
     if image.mode in ("L", "RGB"):
         return Image.fromarray(run(array))
     return Image.fromarray(np.concatenate([run(array[..., :-1]), array[..., -1:]], axis=2))
-
-
-def load(
-    name: str | Path,
-    *,
-    device: str = "auto",
-    precision: str = "auto",
-    tile: int | None = None,
-) -> Model:
-    """Load a model by path, or by name: from the user's folder, else one that is bundled.
-
-    `device` is auto, cpu, cuda or cuda:N; `precision` auto, fp32 or bf16; `tile` the side of the
-    largest window that runs at once, None for one that fits the free memory. Raises
-    CheckpointError if there is no such model or its file is refused.
-    """
-    return from_tensors(*checkpoint.read(find_model(name)), device, precision, tile)
-
-
-def from_tensors(
-    header: Header,
-    tensors: dict[str, Tensor],
-    device: str = "auto",
-    precision: str = "auto",
-    tile: int | None = None,
-) -> Model:
-    """Build the model that a file's header describes and give it the file's tensors."""
-    place = pick_device(device)
-    part, knots = header.tuner, header.knob.knots if header.knob else (0.0, 1.0)
-    with torch.device("meta"):  # nothing is allocated for the header's word alone
-        network = build_network(header.network.name, header.network.fields)
-        if part is not None and header.plain:  # what the tuner inserted is part of the network
-            insert_sites(part.name, network, part.fields, knots)
-    module: Network | Tunable = network
-    try:
-        network.load_state_dict(checkpoint.under("network.", tensors), assign=True)
-        if part is not None and not header.plain:
-            tuner = build_tuner(part.name, network, part.fields, knots)
-            tuner.load_state_dict(checkpoint.under("tuner.", tensors))
-            module = Tunable(network, tuner)
-    except RuntimeError as error:
-        raise IncompatibleError(
-            f"its tensors do not fit a {header.network.name}", "train or download it again"
-        ) from error
-    module.to(place)
-    return Model(header, module, place, pick_precision(place, precision), tile)
-
-
-def find_model(name: str | Path) -> Path:
-    """The file of a model. Raises CheckpointError, listing what there is."""
-    path = Path(name)
-    if path.suffix == ENDING or len(path.parts) > 1:
-        if not path.is_file():
-            raise CheckpointError(f"{path}: there is no such file", "check the path of the model")
-        return path
-    for folder in model_folders():
-        candidate = folder / f"{name}{ENDING}"
-        if candidate.is_file():
-            return candidate
-    known = sorted({p.stem for folder in model_folders() for p in folder.glob(f"*{ENDING}")})
-    raise CheckpointError(f"no model is called {name!r}", f"known: {', '.join(known) or 'none'}")
-
-
-def model_folders() -> list[Path]:
-    """Where names are looked up, in order: the user's folder, then what came with tunectl."""
-    from platformdirs import user_data_path
-
-    home = os.environ.get("TUNECTL_HOME")
-    user = Path(home) if home else user_data_path("tunectl")
-    package = Path(__file__).parents[1]
-    # In a wheel the weights lie inside the package, in a checkout beside it.
-    return [user, package / "weights", package.parent / "weights"]

@@ -2,110 +2,288 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tunectl.errors import UsageError
 from tunectl.images import find_pictures
 from tunectl.images.picture import FORMATS, output_format
 
+if TYPE_CHECKING:
+    from tunectl.inference.manifest import Manifest
+
 POLICIES = ("error", "skip", "overwrite", "rename")
+PIPE = "-"
+# Endings that are replaced where the output's is another; the rest is part of the name.
+_ENDINGS = {*FORMATS, ".gif"}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One strength as it was asked for: an alpha, a level, or neither, which means auto."""
+
+    alpha: float | None = None
+    level: float | None = None
+
+    @property
+    def mark(self) -> str:
+        """What tells its result from those of other strengths, in a file's name."""
+        if self.alpha is not None:
+            return f"alpha{self.alpha:.12g}"
+        return "auto" if self.level is None else f"level{self.level:.12g}"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where results go and what they are called.
+
+    `output` is a file, a folder or `-`, or None for a place beside the input; `suffix` is put
+    before the ending; `ending`, such as `.png`, decides every output's format and else the
+    input's own does; `in_place` writes over the input.
+    """
+
+    output: str | None = None
+    suffix: str = ""
+    ending: str = ""
+    in_place: bool = False
 
 
 @dataclass(frozen=True)
 class Job:
-    """One input, one alpha, one output. `skip` where the output exists and is to be left."""
+    """One input at one strength. `source` is None for standard input, `output` for standard output.
 
-    source: Path
-    alpha: float | None
-    output: Path
-    skip: bool = False
+    `kind` is the format to write, None for the input's own. `skip` says why it is to be left.
+    """
+
+    source: Path | None
+    output: Path | None
+    asked: Asked
+    kind: str | None = None
+    skip: str = ""
+
+    @property
+    def name(self) -> str:
+        """The input as messages name it."""
+        return str(self.source or "standard input")
+
+    @property
+    def target(self) -> str:
+        """The output as messages name it."""
+        return str(self.output or PIPE)
 
 
-def plan(
-    inputs: Sequence[Path],
-    output: Path | None,
-    alphas: Sequence[float | None],
-    if_exists: str = "error",
-) -> list[Job]:
-    """List every job. Raises UsageError for anything that would clash or be lost.
+@dataclass(frozen=True)
+class _Found:
+    """An input, where it lies below the output folder, and whether it was named or searched for."""
 
-    A folder is searched to the bottom and its tree is kept below `output`. One input and one
-    alpha may name a file as output; without an output, results lie beside their inputs with the
-    alpha in their names.
+    source: Path | None
+    below: Path
+    named: bool
+
+
+def plan(inputs: Sequence[str], asked: Sequence[Asked], layout: Layout) -> list[Job]:
+    """List every job, input by input. Raises UsageError for anything that would clash or be lost.
+
+    A folder is searched to the bottom and its tree is kept below the output folder; pictures in it
+    that are results of this plan are no inputs. Names are compared as file systems may: normalised
+    and without case.
+    """
+    one = _names_a_file(layout.output, inputs)
+    _refuse_contradictions(inputs, asked, layout, one)
+    found = list(_find(inputs, layout))
+    if not found:
+        raise UsageError("there are no pictures among the inputs", "name pictures or folders")
+    if one and len(found) * len(asked) > 1:
+        raise UsageError(
+            f"{layout.output}: one file cannot take {len(found) * len(asked)} results",
+            "name a folder with -o",
+        )
+    several = len(asked) > 1
+    jobs = [_job(item, strength, several, one, layout) for item in found for strength in asked]
+    jobs = list(dict.fromkeys(jobs))  # an input that is named twice is done once
+    jobs = _without_results(jobs, {item.source for item in found if not item.named})
+    _refuse_clashes(jobs, layout.in_place)
+    return jobs
+
+
+def settle(jobs: Sequence[Job], if_exists: str, manifest: Manifest | None = None) -> list[Job]:
+    """Decide what happens where an output exists already. Raises UsageError if that is an error.
+
+    What the manifest knows to be up to date is skipped; what it knows to be an older result of
+    ours is written anew, whatever `if_exists` says.
     """
     if if_exists not in POLICIES:
         raise UsageError(f"--if-exists {if_exists!r} is not known", f"known: {', '.join(POLICIES)}")
-    pairs: list[tuple[Path, Path]] = []  # input, and where it lies below the output folder
-    for given in inputs:
-        if given.is_dir():
-            if output is None:
-                raise UsageError(f"{given}: is a folder", "name the folder for the results with -o")
-            inside = output.resolve()
-            pairs += [
-                (path, path.relative_to(given))
-                for path in find_pictures(given)
-                if not path.resolve().is_relative_to(inside) or inside == given.resolve()
-            ]
-        elif not given.exists():
-            raise UsageError(f"{given}: there is no such file", "check its name")
-        else:
-            pairs.append((given, Path(given.name)))
-    if not pairs:
-        raise UsageError("there are no pictures among the inputs", "name pictures or folders")
-    one_file = output is not None and _names_a_file(output, inputs)
-    if one_file and len(pairs) * len(alphas) > 1:
-        raise UsageError(
-            f"{output}: one file cannot take {len(pairs) * len(alphas)} results",
-            "name a folder with -o",
-        )
-    jobs = []
-    for source, below in pairs:
-        for alpha in alphas:
-            if one_file:
-                assert output is not None
-                target = output
-            else:
-                mark = "" if alpha is None or (output and len(alphas) == 1) else f"_alpha{alpha:g}"
-                mark = mark or ("" if output else "_out")
-                ending = below.suffix if below.suffix.lower() in FORMATS else ".png"
-                folder = output / below.parent if output else source.parent
-                target = folder / f"{below.stem}{mark}{ending}"
-            output_format(target)
-            jobs.append(Job(source, alpha, target))
-    _refuse_collisions(jobs)
-    return [_when_there(job, if_exists) for job in jobs]
-
-
-def _names_a_file(output: Path, inputs: Sequence[Path]) -> bool:
-    return not output.is_dir() and output.suffix != "" and not any(p.is_dir() for p in inputs)
-
-
-def _refuse_collisions(jobs: Sequence[Job]) -> None:
-    seen: dict[str, Job] = {}
-    sources = {job.source.resolve() for job in jobs}
+    taken = {_key(job.output) for job in jobs if job.output}
+    settled, there = [], []
     for job in jobs:
-        other = seen.setdefault(str(job.output.resolve()), job)
+        known = manifest.look(job) if manifest else None
+        if known == "fresh":
+            settled.append(replace(job, skip="up to date"))
+            continue
+        ours = known == "ours" or job.output == job.source
+        if job.output is None or ours or not os.path.exists(job.output):
+            settled.append(job)
+        elif if_exists == "rename":
+            settled.append(replace(job, output=_free_name(job.output, taken)))
+        else:
+            settled.append(replace(job, skip="exists") if if_exists == "skip" else job)
+            there.append(job.target)
+    if there and if_exists == "error":
+        others = f", and {len(there) - 1} more" if len(there) > 1 else ""
+        raise UsageError(
+            f"{there[0]}: exists already{others}", "add --if-exists overwrite, skip or rename"
+        )
+    return settled
+
+
+def _refuse_contradictions(
+    inputs: Sequence[str], asked: Sequence[Asked], layout: Layout, one: bool
+) -> None:
+    if layout.in_place and (layout.output or layout.suffix or layout.ending or len(asked) > 1):
+        raise UsageError(
+            "--in-place takes one strength and no -o, --suffix or --format",
+            "leave it away, or them",
+        )
+    if layout.ending and layout.ending.lower() not in FORMATS:
+        known = ", ".join(ending[1:] for ending in FORMATS)
+        raise UsageError(f"--format {layout.ending[1:]!r} is not known", f"known: {known}")
+    if os.path.basename(layout.suffix) != layout.suffix:
+        raise UsageError(f"--suffix {layout.suffix!r} names a folder", "name folders with -o")
+    if PIPE in inputs and len(inputs) > 1:
+        raise UsageError("- stands for one picture", "name no other input beside it")
+    if PIPE in inputs and not one:
+        raise UsageError("a picture from standard input has no name", "add -o - or -o FILE")
+    if one and layout.suffix:
+        raise UsageError("--suffix goes with names that tunectl makes", "give -o the whole name")
+    if layout.output and not one:
+        output = Path(layout.output)
+        if output.exists() and not output.is_dir():
+            raise UsageError(f"{output}: is a file", "name a folder with -o")
+        if output.suffix.lower() in FORMATS and not output.exists() and layout.output[-1] != "/":
+            raise UsageError(
+                f"{output}: one file cannot take the results of a folder", "name a folder with -o"
+            )
+
+
+def _names_a_file(output: str | None, inputs: Sequence[str]) -> bool:
+    if output is None or output == PIPE:
+        return output == PIPE
+    folders = output.endswith(("/", os.sep)) or os.path.isdir(output)
+    return not folders and Path(output).suffix != "" and not any(map(os.path.isdir, inputs))
+
+
+def _find(inputs: Sequence[str], layout: Layout) -> Iterator[_Found]:
+    for given in inputs:
+        path = Path(given)
+        if given == PIPE:
+            yield _Found(None, path, True)
+        elif os.path.isdir(given):
+            if not (layout.output or layout.suffix or layout.in_place):
+                raise UsageError(f"{path}: is a folder", "name a folder for the results with -o")
+            results = _results_below(path, layout.output)
+            for picture in find_pictures(path):
+                below = picture.relative_to(path)
+                if results is None or not below.is_relative_to(results):
+                    yield _Found(picture, below, False)
+        elif os.path.isfile(given):
+            yield _Found(path, Path(path.name), True)
+        elif os.path.exists(given):
+            raise UsageError(f"{path}: is no file", "give a picture, or - for standard input")
+        elif any(sign in given for sign in "*?["):
+            raise UsageError(
+                f"{given}: no file's name is like this",
+                "where the shell does not expand patterns, name a folder",
+            )
+        else:
+            raise UsageError(f"{given}: there is no such file", "check its name")
+
+
+def _results_below(folder: Path, output: str | None) -> Path | None:
+    """Where below an input folder the output folder lies, if it does."""
+    if output is None:
+        return None
+    root, results = Path(os.path.realpath(folder)), Path(os.path.realpath(output))
+    inside = results != root and results.is_relative_to(root)
+    return results.relative_to(root) if inside else None
+
+
+def _job(item: _Found, asked: Asked, several: bool, one: bool, layout: Layout) -> Job:
+    if layout.in_place:
+        return Job(item.source, item.source, asked)
+    if layout.output == PIPE:
+        return Job(item.source, None, asked, FORMATS.get(layout.ending.lower()))
+    if one:
+        assert layout.output is not None
+        output = Path(layout.output)
+        kind = output_format(output)
+        if layout.ending and FORMATS[layout.ending.lower()] != kind:
+            raise UsageError(
+                f"{output}: its ending and --format {layout.ending[1:]} disagree",
+                "leave --format away",
+            )
+        return Job(item.source, output, asked, kind)
+    known = item.below.suffix.lower() in _ENDINGS
+    stem = item.below.stem if known else item.below.name
+    own = item.below.suffix if item.below.suffix.lower() in FORMATS else ".png"
+    mark = f"_{asked.mark}" if several else ""
+    if not (several or layout.output or layout.suffix):
+        mark = "_out" if asked == Asked() else f"_{asked.mark}"
+    assert item.source is not None
+    folder = Path(layout.output) / item.below.parent if layout.output else item.source.parent
+    output = folder / f"{stem}{layout.suffix}{mark}{layout.ending or own}"
+    return Job(item.source, output, asked, output_format(output))
+
+
+def _key(path: Path) -> str:
+    """By which two names of one file are told: links resolved, composed letters, no case."""
+    return unicodedata.normalize("NFC", os.path.realpath(path)).casefold()
+
+
+def _without_results(jobs: list[Job], searched: set[Path | None]) -> list[Job]:
+    """The jobs but for those whose inputs, found by searching, are what other inputs become."""
+    makers: dict[str, set[Path | None]] = {}
+    for job in jobs:
+        if job.output:
+            makers.setdefault(_key(job.output), set()).add(job.source)
+
+    def is_result(source: Path | None) -> bool:
+        found = makers.get(_key(source), set()) if source and source in searched else set()
+        return bool(found) and source not in found
+
+    return [job for job in jobs if not is_result(job.source)]
+
+
+def _refuse_clashes(jobs: Sequence[Job], in_place: bool) -> None:
+    sources = {_key(job.source) for job in jobs if job.source}
+    seen: dict[str, Job] = {}
+    for job in jobs:
+        if job.output is None:
+            continue
+        key = _key(job.output)
+        other = seen.setdefault(key, job)
         if other is not job:
             raise UsageError(
-                f"{job.source} and {other.source} would both become {job.output}",
-                "rename one of them",
+                f"{job.name} and {other.name} would both become {job.output}",
+                "rename one of them, or give them to two runs",
             )
-        if job.output.resolve() in sources:
+        if key in sources and not in_place:
             raise UsageError(
-                f"{job.output}: is an input too", "give another name or folder with -o"
+                f"{job.output}: is an input too",
+                "give another name or folder with -o, or write over inputs with --in-place",
             )
 
 
-def _when_there(job: Job, if_exists: str) -> Job:
-    if not job.output.exists() or if_exists == "overwrite":
-        return job
-    if if_exists == "skip":
-        return Job(job.source, job.alpha, job.output, skip=True)
-    if if_exists == "rename":
-        number = 2
-        while (path := job.output.with_stem(f"{job.output.stem}_{number}")).exists():
-            number += 1
-        return Job(job.source, job.alpha, path)
-    raise UsageError(f"{job.output}: exists already", "add --if-exists overwrite, skip or rename")
+def _free_name(path: Path, taken: set[str]) -> Path:
+    """The path with the first number that neither the disk nor this plan has; it is then taken."""
+    number = 2
+    while True:
+        free = path.with_stem(f"{path.stem}_{number}")
+        if not os.path.exists(free) and _key(free) not in taken:
+            taken.add(_key(free))
+            return free
+        number += 1

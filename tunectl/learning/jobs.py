@@ -19,7 +19,7 @@ from tunectl.device import pick_device, pick_precision
 from tunectl.errors import IncompatibleError, UsageError
 from tunectl.fields import fields_to_json
 from tunectl.inference.engine import Engine
-from tunectl.inference.model import find_model
+from tunectl.inference.find import find_model
 from tunectl.knob import Knob
 from tunectl.learning.curriculum import Curriculum
 from tunectl.learning.loop import Report, fit

@@ -75,11 +75,11 @@ def calibrate(
         reach = 1.0 if knob.way == "endpoint" else 0.1
         low, high = max(0.0, scheduled - reach), min(1.0, scheduled + reach)
         floor = pairs[-1][0] if pairs else 0.0
-        pairs.append((max(floor, _golden_section(score, low, high)), level))
+        pairs.append((max(floor, golden_section(score, low, high)), level))
     return tuple(pairs)
 
 
-def _golden_section(score: Callable[[float], float], low: float, high: float) -> float:
+def golden_section(score: Callable[[float], float], low: float, high: float) -> float:
     """The maximum of a unimodal function to within 0.01, the ends of the interval included."""
     ratio = (math.sqrt(5) - 1) / 2
     known = {x: score(x) for x in (low, high)}

@@ -9,7 +9,7 @@ from tunectl.errors import UsageError
 from tunectl.fields import build_fields
 from tunectl.networks import Network
 from tunectl.tuners.adafm import AdaFM
-from tunectl.tuners.base import Tunable, Tuner, check_alpha
+from tunectl.tuners.base import Tunable, Tuner
 from tunectl.tuners.dni import DNI
 from tunectl.tuners.dynamic import DynamicNet
 from tunectl.tuners.ftn import FTN
@@ -22,7 +22,7 @@ TUNERS: dict[str, type[Tuner]] = {
     "dynamic-net": DynamicNet,
 }
 
-__all__ = ["TUNERS", "Mapped", "Tunable", "Tuner", "build_tuner", "check_alpha", "insert_sites"]
+__all__ = ["TUNERS", "Mapped", "Tunable", "Tuner", "build_tuner", "insert_sites"]
 
 
 def build_tuner(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from tunectl.errors import AlphaError, UsageError
+from tunectl.errors import UsageError
 from tunectl.networks import Network
 
 
@@ -94,15 +94,6 @@ class Tunable(nn.Module):
     def fold(self, alpha: float) -> Network:
         """The plain network at `alpha`. At 0 it is the base, bit for bit."""
         return self.tuner.fold(self.network, alpha)
-
-
-def check_alpha(alpha: float, extrapolate: bool = False) -> float:
-    """Return alpha as a float. Raises AlphaError outside [0, 1] unless `extrapolate`."""
-    if not extrapolate and not 0 <= alpha <= 1:  # also catches NaN
-        raise AlphaError(
-            f"alpha {alpha:g} lies outside 0 to 1", "0 is the gentlest, 1 the strongest"
-        )
-    return float(alpha)
 
 
 def remove_sites(network: Network) -> None:

@@ -5,10 +5,10 @@
 # levels and two between (its first 24 pictures); OUT is the folder for the models.
 # The base is adafm-net with width 32 and 4 blocks instead of the papers' 64 and 16.
 set -euo pipefail
-photos=$1 validation=$2 measured=$3 out=$4 base_steps=${5:-2000} steps=${6:-700}
+photos=$1 validation=$2 measured=$3 out=$4 base_steps=${5:-16000} steps=${6:-3000}
 mkdir -p "$out"
 common=(--data "$photos" --validation "$validation" --exclude 'bsd_*'
-    --batch 8 --draws 1 --patch 64 --seed 0)
+    --batch 4 --draws 1 --patch 64 --seed 0)
 
 tunectl train --task denoise --network adafm-net --network-field width=32 --network-field blocks=4 \
     --level 15 --lr 2e-3 --steps "$base_steps" "${common[@]}" -o "$out/base.safetensors"

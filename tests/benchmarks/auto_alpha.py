@@ -1,0 +1,68 @@
+"""How much PSNR `--alpha auto` loses against the best alpha of each picture.
+
+    python tests/benchmarks/auto_alpha.py IMAGES [--model denoise] [--limit N] [--level 5,15,25]
+
+The same noise once as it is, and once rounded and clipped to 8 bits, as a file holds it. At level
+0 nothing is added, and the PSNR of the result is printed instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tunectl.inference.load import load
+from tunectl.inference.model import Model
+from tunectl.learning.evaluation import load_pictures
+from tunectl.learning.measure import degraded, golden_section, mean, psnr
+from tunectl.tasks import build_task
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("images", type=Path)
+    parser.add_argument("--model", default="denoise")
+    parser.add_argument("--level", default="0,5,15,25,35,50,75")
+    parser.add_argument("--gray", action="store_true")
+    parser.add_argument("--limit", type=int)
+    given = parser.parse_args()
+    pictures = load_pictures(given.images, given.gray, given.limit)
+    model = load(given.model)
+    print(f"{given.images.name}, {len(pictures)} pictures, model {given.model}\n")
+    print("| input | sigma | estimate: mean, least, most | PSNR lost: mean, most | PSNR: mean |")
+    print("|---|---|---|---|---|")
+    for clip in (False, True):
+        for level in map(float, given.level.split(",")):
+            if level or clip:
+                print(row(model, pictures, level, clip), flush=True)
+
+
+def row(model: Model, pictures: list[torch.Tensor], level: float, clip: bool) -> str:
+    task = build_task("denoise", {"clip": str(clip)})
+    levels, losses, scores = [], [], []
+    for index, picture in enumerate(pictures):
+        clean, noisy = degraded(picture, task, level, index)
+        array = noisy[0].permute(1, 2, 0).numpy()
+        if clip:
+            array = (array * 255).round().astype(np.uint8)
+        levels.append(model.estimate(array))
+        own = model.alpha(levels[-1])
+
+        def score(alpha: float, noisy: torch.Tensor = noisy, clean: torch.Tensor = clean) -> float:
+            return psnr(model(noisy, alpha), clean)
+
+        scores.append(score(own))
+        if level:
+            best = golden_section(score, max(0.0, own - 0.15), min(1.0, own + 0.15))
+            losses.append(max(score(best), scores[-1]) - scores[-1])
+    name = "8 bits, clipped" if clip else "as it is"
+    lost = f"{mean(losses):.3f}, {max(losses):.3f}" if losses else "-"
+    spread = f"{mean(levels):.2f}, {min(levels):.2f}, {max(levels):.2f}"
+    return f"| {name} | {level:g} | {spread} | {lost} | {mean(scores):.2f} |"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tunectl.errors import PictureError, ResourceError, UsageError
+from tunectl.inference.batch import Outcome
+from tunectl.inference.manifest import Manifest, Setup, file_sha256
+from tunectl.inference.plan import Asked, Job
+
+SETUP = Setup("m", "hash of m", {"quality": "auto"})
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
+    monkeypatch.chdir(tmp_path)
+    Path("in.png").write_bytes(b"input")
+    Path("out.png").write_bytes(b"result")
+    return Job(Path("in.png"), Path("out.png"), Asked(0.3), "PNG")
+
+
+def finished(job: Job) -> Outcome:
+    """What a run would record of the files as they are."""
+    hashes = [file_sha256(path) if path else None for path in (job.source, job.output)]
+    return Outcome(job, "done", 0.3, 12.4, False, hashes[0], 5, hashes[1], 6, seconds=1.23456)
+
+
+def written(job: Job, setup: Setup = SETUP) -> Manifest:
+    """The manifest of a run that did the job, read again."""
+    Manifest(Path("m/done.jsonl"), setup).append(finished(job))
+    return Manifest(Path("m/done.jsonl"), setup)
+
+
+def test_a_line_says_all_that_was_done(job: Job, tmp_path: Path):
+    written(job)
+    (line,) = Path("m/done.jsonl").read_text().splitlines()
+    assert json.loads(line) == {
+        "schema": 1,
+        "status": "done",
+        "input": str(tmp_path / "in.png"),
+        "output": str(tmp_path / "out.png"),
+        "reason": None,
+        "model": "m",
+        "model_sha256": "hash of m",
+        "alpha_asked": 0.3,
+        "level_asked": None,
+        "settings": {"quality": "auto"},
+        "input_sha256": file_sha256(Path("in.png")),
+        "input_bytes": 5,
+        "output_sha256": file_sha256(Path("out.png")),
+        "output_bytes": 6,
+        "alpha": 0.3,
+        "level": 12.4,
+        "estimated": False,
+        "notes": [],
+        "seconds": 1.235,
+        "error": None,
+    }
+
+
+def test_what_was_done_is_fresh_from_any_folder(job: Job, tmp_path: Path, monkeypatch):
+    assert Manifest(Path("none"), SETUP).look(job) is None
+    written(job)
+    monkeypatch.chdir(tmp_path / "m")
+    moved = Job(tmp_path / "in.png", Path("../out.png"), job.asked)
+    assert Manifest(Path("done.jsonl"), SETUP).look(moved) == "fresh"
+
+
+def test_a_change_of_anything_that_decides_makes_it_stale(job: Job):
+    written(job)
+    for setup in (
+        Setup("m", "another hash", SETUP.settings),
+        Setup("m", "hash of m", {"quality": 90}),
+        Setup("m", "hash of m", {"quality": "auto", "more": 1}),
+    ):
+        assert Manifest(Path("m/done.jsonl"), setup).look(job) == "ours"
+    same_model = Setup("by another name", "hash of m", SETUP.settings)
+    assert Manifest(Path("m/done.jsonl"), same_model).look(job) == "fresh"
+    manifest = Manifest(Path("m/done.jsonl"), SETUP)
+    for asked in (Asked(), Asked(0.4), Asked(level=0.3)):
+        assert manifest.look(Job(job.source, job.output, asked)) == "ours"
+    Path("in.png").write_bytes(b"other")
+    assert manifest.look(job) == "ours"
+
+
+def test_a_result_that_somebody_changed_or_removed_is_not_ours(job: Job):
+    manifest = written(job)
+    Path("out.png").write_bytes(b"edited")
+    assert manifest.look(job) is None
+    Path("out.png").unlink()
+    assert manifest.look(job) is None
+
+
+def test_a_run_that_is_killed_before_the_rename_leaves_the_older_result_ours(job: Job):
+    written(job)
+    older = Path("out.png").read_bytes()
+    Path("out.png").write_bytes(b"newer")
+    manifest = written(job)
+    assert manifest.look(job) == "fresh"
+    Path("out.png").write_bytes(older)
+    assert manifest.look(job) == "ours"
+
+
+def test_the_last_line_of_an_output_counts(job: Job):
+    manifest = written(job)
+    manifest.append(Outcome(job, "failed", error=PictureError("in.png: is damaged", "copy it")))
+    again = Manifest(manifest.path, SETUP)
+    assert again.look(job) == "ours"
+    last = json.loads(manifest.path.read_text().splitlines()[-1])
+    assert last["error"] == {"message": "in.png: is damaged", "hint": "copy it", "exit_code": 3}
+
+
+def test_skipped_files_are_told_of_but_change_nothing(job: Job):
+    manifest = written(job)
+    manifest.append(Outcome(Job(job.source, job.output, job.asked, skip="exists"), "skipped"))
+    manifest.append(Outcome(Job(job.source, job.output, job.asked, skip="up to date"), "skipped"))
+    lines = [json.loads(line) for line in manifest.path.read_text().splitlines()]
+    assert [line["reason"] for line in lines] == [None, "exists"]
+    assert Manifest(manifest.path, SETUP).look(job) == "fresh"
+
+
+def test_what_was_restored_in_place_is_not_restored_twice(job: Job):
+    before = file_sha256(Path("out.png"))
+    in_place = Job(job.output, job.output, job.asked)
+    Path("out.png").write_bytes(b"restored")
+    outcome = finished(in_place)
+    manifest = Manifest(Path("m/done.jsonl"), SETUP)
+    manifest.append(Outcome(in_place, "done", 0.3, 12.4, False, before, 6, outcome.output_sha256))
+    manifest = Manifest(manifest.path, SETUP)
+    assert manifest.look(in_place) == "fresh"
+    Path("out.png").write_bytes(b"a new photo")
+    assert manifest.look(in_place) is None
+
+
+@pytest.mark.parametrize("keep", [1, 11, 12, 40, -2, -1])
+def test_a_line_that_a_crash_cut_off_is_left_out_and_the_next_stands_alone(job: Job, keep: int):
+    manifest = written(job)
+    whole = manifest.path.read_bytes()
+    manifest.path.write_bytes(whole + whole[:keep] + b"\0\0")
+    other = Job(job.source, Path("other.png"), job.asked)
+    Path("other.png").write_bytes(b"other result")
+    assert Manifest(manifest.path, SETUP).look(job) == "fresh"
+    manifest.append(finished(other))
+    again = Manifest(manifest.path, SETUP)
+    assert (again.look(job), again.look(other)) == ("fresh", "fresh")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x89PNG\r\n\x1a\n",
+        b"words",
+        b"[]\n",
+        b"7",
+        b'{"schema": 2, "status": "done"}',
+        b'{"schema": 1, "status": "done"}',
+        b'{"schema": 1, "status": "done", "input": 1, "output": [],'
+        b' "input_sha256": "", "output_sha256": ""}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_file_that_is_no_manifest_is_refused_and_left_alone(tmp_path: Path, content: bytes):
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(UsageError, match="line 1 is not of a manifest"):
+        Manifest(tmp_path / "file", SETUP)
+    assert (tmp_path / "file").read_bytes() == content
+    with pytest.raises(UsageError, match="cannot be read"):
+        Manifest(tmp_path, SETUP)
+
+
+def test_names_of_any_bytes_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    strange = Job(Path("a\nb\udcff.png"), Path("out\u2028\udcff.png"), Asked())
+    for path in (strange.source, strange.output):
+        assert path
+        path.write_bytes(b"x")
+    assert written(strange).look(strange) == "fresh"
+    assert len(Path("m/done.jsonl").read_bytes().splitlines()) == 1
+
+
+def test_a_place_that_cannot_be_written_is_named(job: Job):
+    manifest = Manifest(Path("m/done.jsonl"), SETUP)
+    Path("m").write_bytes(b"a file")
+    with pytest.raises(ResourceError, match=r"m/done\.jsonl: cannot be written"):
+        manifest.append(finished(job))

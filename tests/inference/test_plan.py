@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import os
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from tunectl.errors import UsageError
+from tunectl.inference.plan import PIPE, Asked, Job, Layout, plan, settle
+
+PNG = b"\x89PNG\r\n\x1a\n"
+AUTO = [Asked()]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def pictures(*names: str) -> None:
+    """Files that start like a PNG; a plan asks for no more."""
+    for name in names:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(PNG)
+
+
+def pairs(jobs: list[Job]) -> dict[str, str]:
+    return {job.name: job.target for job in jobs}
+
+
+def test_a_tree_is_kept_and_what_is_no_input_is_left_out():
+    pictures("in/a.png", "in/b/c.jpg", "in/b/no_ending", "in/.hidden.png", "in/.d/e.png")
+    pictures("in/.0123abcd-1-0123abcd.tunectl-tmp", "other/f.png", "in/out/old.png", "g.png")
+    Path("in/notes.jpg").write_text("not a picture")
+    Path("in/link").symlink_to(Path("other").resolve())
+    jobs = plan(["in", "g.png"], AUTO, Layout("in/out"))
+    assert pairs(jobs) == {
+        "in/a.png": "in/out/a.png",
+        "in/b/c.jpg": "in/out/b/c.jpg",
+        "in/b/no_ending": "in/out/b/no_ending.png",
+        "g.png": "in/out/g.png",
+    }
+
+
+def test_an_output_folder_around_the_input_hides_nothing():
+    pictures("all/raw/a.png")
+    assert pairs(plan(["all/raw"], AUTO, Layout("all"))) == {"all/raw/a.png": "all/a.png"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "layout", "names"),
+    [
+        (AUTO, Layout(), ["d/a_out.jpg"]),
+        ([Asked(0.3)], Layout(), ["d/a_alpha0.3.jpg"]),
+        ([Asked(level=15)], Layout(), ["d/a_level15.jpg"]),
+        ([Asked(0), Asked()], Layout("o"), ["o/a_alpha0.jpg", "o/a_auto.jpg"]),
+        ([Asked(0.3)], Layout("o"), ["o/a.jpg"]),
+        ([Asked(0.3)], Layout(suffix="_clean"), ["d/a_clean.jpg"]),
+        ([Asked(0), Asked(1)], Layout(suffix="_c"), ["d/a_c_alpha0.jpg", "d/a_c_alpha1.jpg"]),
+        (AUTO, Layout("o", "_c", ".PNG"), ["o/a_c.PNG"]),
+        (AUTO, Layout("o.v2/"), ["o.v2/a.jpg"]),
+        (AUTO, Layout("b.tif"), ["b.tif"]),
+        (AUTO, Layout("b.jpg", ending=".jpeg"), ["b.jpg"]),
+        (AUTO, Layout(in_place=True), ["d/a.jpg"]),
+        (AUTO, Layout(PIPE), ["-"]),
+    ],
+)
+def test_names_of_results(asked, layout, names):
+    pictures("d/a.jpg")
+    assert [job.target for job in plan(["d/a.jpg"], asked, layout)] == names
+
+
+def test_a_name_keeps_what_only_looks_like_an_ending():
+    pictures("in/photo.v1", "in/photo.v2", "in/moving.gif")
+    assert {job.target for job in plan(["in"], AUTO, Layout("o"))} == {
+        "o/photo.v1.png",
+        "o/photo.v2.png",
+        "o/moving.png",
+    }
+
+
+def test_the_kind_is_the_inputs_own_only_where_no_name_says_it():
+    pictures("a.jpg")
+    kinds = {
+        layout: plan(["a.jpg"], AUTO, layout)[0].kind
+        for layout in (Layout(in_place=True), Layout(PIPE), Layout(PIPE, ending=".png"), Layout())
+    }
+    assert list(kinds.values()) == [None, None, "PNG", "JPEG"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "asked", "layout", "cause"),
+    [
+        (["none.png"], AUTO, Layout(), "no such file"),
+        (["*.png"], AUTO, Layout(), "no file's name is like this"),
+        (["n" * 300], AUTO, Layout(), "no such file"),
+        (["pipe"], AUTO, Layout(), "is no file"),
+        (["d"], AUTO, Layout(), "is a folder"),
+        (["empty"], AUTO, Layout("o"), "no pictures"),
+        (["d"], AUTO, Layout("o", ending=".png"), "would both become o/a.png"),
+        (["d/a.jpg", "e/a.jpg"], AUTO, Layout("o"), "would both become o/a.jpg"),
+        (["d/a.jpg", "e/A.JPG"], AUTO, Layout("o"), "would both become"),
+        (["d/a.jpg", "link.jpg"], AUTO, Layout(in_place=True), "would both become"),
+        (["d"], AUTO, Layout("d"), "is an input too"),
+        (["d/a.jpg"], AUTO, Layout("d/a.jpg"), "is an input too"),
+        (["d/a.jpg"], AUTO, Layout("link.jpg"), "is an input too"),
+        (["d/a.jpg", "e/a.jpg"], AUTO, Layout("o.png"), "cannot take 2 results"),
+        (["d/a.jpg"], [Asked(0), Asked(1)], Layout("o.png"), "cannot take 2 results"),
+        (["d"], AUTO, Layout("o.png"), "cannot take the results of a folder"),
+        (["d"], AUTO, Layout("e/a.jpg"), "is a file"),
+        (["d/a.jpg"], AUTO, Layout("o.xyz"), "no format is known"),
+        (["d/a.jpg"], AUTO, Layout("o.png", ending=".jpg"), "disagree"),
+        (["d/a.jpg"], AUTO, Layout("o.png", "_c"), "--suffix"),
+        (["d/a.jpg"], AUTO, Layout(suffix="x/y"), "--suffix"),
+        (["d/a.jpg"], AUTO, Layout(ending=".xyz"), "--format 'xyz'"),
+        (["d/a.jpg"], AUTO, Layout("o", in_place=True), "--in-place takes"),
+        (["d/a.jpg"], [Asked(0), Asked(1)], Layout(in_place=True), "--in-place takes"),
+        (["-", "d/a.jpg"], AUTO, Layout(PIPE), "one picture"),
+        (["-"], AUTO, Layout("o"), "has no name"),
+        (["-"], AUTO, Layout(), "has no name"),
+        (["-"], [Asked(0), Asked(1)], Layout(PIPE), "cannot take 2 results"),
+    ],
+)
+def test_what_would_clash_or_be_lost_is_refused(inputs, asked, layout, cause):
+    pictures("d/a.jpg", "d/a.png", "e/a.jpg", "e/A.JPG")
+    Path("empty").mkdir()
+    os.mkfifo("pipe")
+    Path("link.jpg").symlink_to("d/a.jpg")
+    with pytest.raises(UsageError, match=cause) as error:
+        plan(inputs, asked, layout)
+    assert error.value.hint
+
+
+def test_names_clash_as_they_would_where_letters_are_composed():
+    name = "d\u00e9j\u00e0.png"
+    pictures(f"x/{name}", f"y/{unicodedata.normalize('NFD', name)}")
+    with pytest.raises(UsageError, match="would both become"):
+        plan(["x", "y"], AUTO, Layout("o"))
+
+
+def test_pipes_are_no_files_and_a_file_may_be_called_like_one():
+    assert plan(["-"], AUTO, Layout(PIPE)) == [Job(None, None, Asked())]
+    pictures("-")
+    assert pairs(plan(["./-"], AUTO, Layout("o"))) == {"-": "o/-.png"}
+
+
+def test_an_input_that_is_named_twice_is_done_once():
+    pictures("in/a.png", "in/b.png")
+    assert len(plan(["in", "in", "in/a.png"], AUTO, Layout("o"))) == 2
+
+
+def test_results_beside_their_inputs_are_no_inputs_of_the_next_run():
+    pictures("in/a.png", "in/b.png")
+    layout = Layout(suffix="_clean")
+    first = plan(["in"], AUTO, layout)
+    pictures(*(job.target for job in first))
+    assert plan(["in"], AUTO, layout) == first
+    named = plan(["in/a_clean.png"], AUTO, layout)
+    assert [job.target for job in named] == ["in/a_clean_clean.png"]
+
+
+def test_what_is_done_where_an_output_exists():
+    pictures("in/a.png", "in/a_2.png", "in/b.png", "out/a.png")
+    jobs = plan(["in"], AUTO, Layout("out"))
+    with pytest.raises(UsageError, match=r"out/a\.png: exists already$"):
+        settle(jobs, "error")
+    assert [job.skip for job in settle(jobs, "skip")] == ["exists", "", ""]
+    assert settle(jobs, "overwrite") == jobs
+    # a_2 is free on the disk, and taken by this very plan
+    renamed = [job.target for job in settle(jobs, "rename")]
+    assert renamed == ["out/a_3.png", "out/a_2.png", "out/b.png"]
+    pictures("out/b.png")
+    with pytest.raises(UsageError, match="exists already, and 1 more"):
+        settle(jobs, "error")
+    with pytest.raises(UsageError, match="not known"):
+        settle(jobs, "ask")
+
+
+def test_in_place_writes_over_whatever_the_policy():
+    pictures("a.png")
+    jobs = plan(["a.png"], AUTO, Layout(in_place=True))
+    assert settle(jobs, "error") == jobs
+
+
+def test_a_plan_reads_no_more_than_the_first_bytes():
+    """Three pictures of 8 TB each: read, they would take hours."""
+    for name in ("a.png", "b.png", "c.png"):
+        pictures(f"in/{name}")
+        os.truncate(f"in/{name}", 8 << 40)
+    assert len(plan(["in"], AUTO, Layout("o"))) == 3

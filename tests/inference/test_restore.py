@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import draw
+
+from tunectl.errors import AlphaError
+from tunectl.images import Picture, arrays
+from tunectl.inference.load import load
+from tunectl.inference.model import Model
+from tunectl.inference.restore import Strength, restore
+
+
+@pytest.fixture
+def model(tunable_file: Path) -> Model:
+    return load(tunable_file, device="cpu", precision="fp32")
+
+
+def noisy(height: int = 90, width: int = 100, sigma: float = 20) -> np.ndarray:
+    noise = np.random.default_rng(0).normal(0, sigma, (height, width, 3))
+    return (draw(height, width, 1) + noise).round().clip(0, 255).astype(np.uint8)
+
+
+def test_without_an_alpha_the_picture_decides(model: Model):
+    picture = Picture(noisy())
+    restored = restore(model, picture, Strength())
+    assert restored.estimated
+    assert restored.level == pytest.approx(20, rel=0.15)
+    assert restored.alpha == pytest.approx(model.alpha(restored.level))
+    assert np.array_equal(restored.picture.pixels, model(picture.pixels, alpha=restored.alpha))
+    given = restore(model, picture, Strength(alpha=0.3))
+    assert (given.alpha, given.estimated) == (0.3, False)
+
+
+def test_noise_beyond_the_knob_is_restored_at_its_end(model: Model):
+    restored = restore(model, Picture(noisy(sigma=90)), Strength())
+    assert restored.level == model.level(1.0)
+
+
+def test_a_plain_model_has_no_alpha(plain_file: Path):
+    plain = load(plain_file, device="cpu", precision="fp32")
+    restored = restore(plain, Picture(noisy()), Strength())
+    assert (restored.alpha, restored.level, restored.estimated) == (None, None, False)
+    with pytest.raises(AlphaError, match="plain"):
+        restore(plain, Picture(noisy()), Strength(alpha=0.3))
+
+
+def test_hidden_colours_stay_and_do_not_bleed(model: Model):
+    opacity = np.full((90, 100), 255, np.uint8)
+    opacity[20:50, 30:70] = 0
+    outputs = []
+    for hidden in (0, 255):
+        pixels = noisy()
+        pixels[opacity == 0] = hidden
+        restored = restore(model, Picture(pixels, opacity), Strength(0.8)).picture
+        assert (restored.pixels[opacity == 0] == hidden).all()
+        assert np.array_equal(restored.alpha, opacity)
+        outputs.append(restored.pixels[opacity > 0])
+    assert np.array_equal(*outputs)
+
+
+def test_opaque_pictures_are_run_as_they_are(model: Model):
+    pixels = noisy()
+    opaque = restore(model, Picture(pixels, np.full((90, 100), 255, np.uint8)), Strength(0.8))
+    bare = restore(model, Picture(pixels), Strength(0.8))
+    assert np.array_equal(opaque.picture.pixels, bare.picture.pixels)
+
+
+def test_a_map_is_alpha_by_itself_and_scaled_by_one(model: Model):
+    pixels, mask = noisy(), np.full((90, 100), 128, np.uint8)
+    alone = restore(model, Picture(pixels), Strength(alpha_map=mask)).picture.pixels
+    half = restore(model, Picture(pixels), Strength(0.5, alpha_map=mask)).picture.pixels
+    for output, alpha in ((alone, 128 / 255), (half, 64 / 255)):
+        expected = model(pixels, alpha=alpha).astype(int)
+        assert np.abs(output - expected).max() <= 1
+
+
+def test_pictures_larger_than_memory_give_the_same(model: Model, monkeypatch):
+    pixels = noisy(400, 500)
+    monkeypatch.setattr(arrays, "LARGE", 1000)
+    model.tile = 256
+    large = arrays.new_array(pixels.shape, pixels.dtype)
+    large[:] = pixels
+    restored = restore(model, Picture(large), Strength(0.4)).picture
+    assert isinstance(restored.pixels, np.memmap)
+    assert np.array_equal(
+        restored.pixels, restore(model, Picture(pixels), Strength(0.4)).picture.pixels
+    )

@@ -1,0 +1,53 @@
+"""Arrays that move to a temporary file where they would not fit into memory."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+LARGE = 1 << 30  # bytes of samples above which an array lives in a file
+
+
+def new_array(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """An array with arbitrary content: in memory, or a memmap above LARGE bytes.
+
+    Raises OSError where the disk has no room.
+    """
+    if int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize <= LARGE:
+        return np.empty(shape, dtype)
+    return _mapped(shape, dtype)
+
+
+def empty_like(pixels: NDArray[Any]) -> NDArray[Any]:
+    """An array of the same shape and type: a memmap for a memmap, in memory otherwise.
+
+    The memmap's file lies in the folder that `tempfile` picks (TMPDIR), has no name, and is gone
+    with the array. Raises OSError where the disk has no room.
+    """
+    if isinstance(pixels, np.memmap):
+        return _mapped(pixels.shape, pixels.dtype)
+    return np.empty(pixels.shape, pixels.dtype)
+
+
+def release(array: NDArray[Any]) -> None:
+    """Let go of the memory that a memmap's pages take; its content stays. Else do nothing.
+
+    Nothing needs to be flushed first: the mapping is shared, so written pages stay in the
+    system's file cache until they are on the disk.
+    """
+    mapping = getattr(array, "_mmap", None)
+    if isinstance(mapping, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def _mapped(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    with tempfile.TemporaryFile(prefix="tunectl-") as file:  # the mapping keeps it alive
+        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        if hasattr(os, "posix_fallocate"):  # writing into a hole of a full disk would be SIGBUS
+            os.posix_fallocate(file.fileno(), 0, size)
+        return np.memmap(file, dtype, "r+" if hasattr(os, "posix_fallocate") else "w+", shape=shape)

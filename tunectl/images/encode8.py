@@ -1,0 +1,129 @@
+"""Encode 8-bit pictures with Pillow: everything but PNG and TIFF."""
+
+from __future__ import annotations
+
+import functools
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, JpegImagePlugin
+
+from tunectl.errors import PictureError
+from tunectl.images import metadata, plugins
+from tunectl.images.guard import pillow_warnings
+from tunectl.images.picture import Picture
+
+QUALITY = 95  # of "auto" where a format is lossy: differences are hard to see from here up
+_TURNED = ("BMP", "JXL")  # hold no orientation that viewers follow: turned before
+_REBUILT = ("AVIF", "HEIF")  # their encoders take the tags apart, which damaged ones may not bear
+
+
+def encode(picture: Picture, kind: str, quality: int | str, name: str) -> bytes:
+    """The file's bytes. Raises PictureError, or whatever Pillow does."""
+    options = _quality(picture, kind, quality, name)
+    if kind in plugins.PACKAGES:
+        plugins.opener(kind, name)
+    pixels, exif = picture.pixels, picture.exif
+    if picture.alpha is not None:
+        pixels = np.concatenate([pixels, picture.alpha[..., None]], axis=2)
+    if kind in _TURNED:
+        pixels = _upright(pixels, metadata.orientation(exif))
+        exif = metadata.upright(exif)
+    elif kind in _REBUILT and not _can_be_rebuilt(exif):
+        exif = metadata.only_orientation(exif)
+    if kind == "JXL" and picture.icc and not metadata.is_srgb(picture.icc):
+        raise PictureError(f"{name}: the JPEG XL package writes no profile", "write a PNG instead")
+    if kind != "BMP":
+        if picture.icc and kind != "JXL":
+            options["icc_profile"] = picture.icc
+        if exif:
+            options["exif"] = exif
+        if picture.xmp:
+            options["xmp"] = picture.xmp
+    if picture.dpi and kind in ("JPEG", "BMP"):
+        options["dpi"] = picture.dpi
+    pixels = np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    if picture.pixels.shape[2] == 4:
+        height, width = pixels.shape[:2]
+        image = Image.frombuffer("CMYK", (width, height), pixels, "raw", "CMYK", 0, 1)
+    else:
+        image = Image.fromarray(pixels)
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def _quality(picture: Picture, kind: str, quality: int | str, name: str) -> dict[str, Any]:
+    """Pillow's options for what `quality` asks for, and full colour resolution always."""
+    if quality == "keep" and (kind != "JPEG" or not picture.tables) and kind != "BMP":
+        raise PictureError(
+            f"{name}: only a JPEG that was one can keep its quality", "give a quality, or auto"
+        )
+    number = quality if isinstance(quality, int) else QUALITY
+    gray = picture.pixels.shape[2] == 1
+    if kind == "JPEG":
+        return {"subsampling": 0} | _tables(picture, quality, number, name)
+    if kind == "WEBP":
+        return {"lossless": quality == "auto", "quality": number, "exact": True}
+    if kind == "AVIF":
+        return {"quality": number, "subsampling": "4:0:0" if gray else "4:4:4"}
+    if kind == "HEIF":
+        return {"quality": number, "chroma": 444}
+    if kind == "JXL":
+        return {"lossless": True} if quality == "auto" else {"quality": number}
+    return {}
+
+
+def _tables(picture: Picture, quality: int | str, number: int, name: str) -> dict[str, Any]:
+    """The source's JPEG tables where they are to be kept, else a quality."""
+    if not picture.tables or isinstance(quality, int):
+        return {"quality": number}
+    own = [picture.tables[key] for key in sorted(picture.tables)]
+    if quality == "keep":
+        if max(map(max, own)) > 255:
+            raise PictureError(f"{name}: its JPEG tables are beyond 8 bits", "give a quality")
+        return {"qtables": own}
+    usual = _usual_tables(QUALITY)
+    at_most = [usual[min(i, 1) if picture.pixels.shape[2] == 3 else 0] for i in range(len(own))]
+    fine = all(
+        a <= b
+        for mine, limit in zip(own, at_most, strict=True)
+        for a, b in zip(mine, limit, strict=True)
+    )
+    return {"qtables": own} if fine else {"quality": QUALITY}
+
+
+@functools.cache
+def _usual_tables(quality: int) -> dict[int, list[int]]:
+    """The IJG tables of a quality, as the encoder itself writes them: 0 brightness, 1 colour."""
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "JPEG", quality=quality)
+    file.seek(0)
+    return JpegImagePlugin.JpegImageFile(file).quantization
+
+
+def _can_be_rebuilt(exif: bytes | None) -> bool:
+    if exif is None:
+        return True
+    tags = Image.Exif()
+    try:
+        with pillow_warnings("error"):
+            tags.load(exif)
+            tags.tobytes()
+    except Exception:  # Pillow names none that it is limited to
+        return False
+    return True
+
+
+def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Turn samples the way a viewer would: 1 to 8 as EXIF counts."""
+    if orientation in (5, 7):
+        pixels = pixels.swapaxes(0, 1)
+    turns = {3: 2, 6: -1, 7: 2, 8: 1}.get(orientation, 0)
+    if orientation == 2:
+        return pixels[:, ::-1]
+    if orientation == 4:
+        return pixels[::-1]
+    return np.rot90(pixels, turns)

@@ -1,0 +1,125 @@
+"""Read a picture: what its first bytes say it is decides which one decoder sees the rest.
+
+PNG and TIFF go through libvips, which is exact at any depth; everything else through Pillow,
+which decodes 8 bits a sample.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunectl.errors import PictureError, ResourceError
+from tunectl.images import arrays, decode8, deep, metadata, png, tiff
+from tunectl.images.ask import Ask
+from tunectl.images.files import HEAD, opened, sniff
+from tunectl.images.guard import clear_errors
+from tunectl.images.picture import Picture
+
+MAX_PIXELS = 2_000_000_000
+
+
+def read_picture(
+    source: Path | bytes,
+    name: str = "",
+    *,
+    frame: int | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Picture:
+    """Decode a picture exactly: 8 or 16 bits or floats, gray, RGB or CMYK, with its opacity.
+
+    Palette and 1-bit pictures become gray if they show nothing else, or colour. `frame` (from 0)
+    picks one of an animation or of a TIFF's pages, without which such a file is refused; `name`
+    stands in messages for given bytes. Raises PictureError for anything that is damaged, cut
+    short, larger than `max_pixels` by its header, or would be lost in part, and ResourceError
+    where memory or disk do not suffice.
+    """
+    name = name or ("the given bytes" if isinstance(source, bytes) else str(source))
+    ask = Ask(name, frame, max_pixels)
+    try:
+        with (
+            clear_errors(name, "is damaged", "get an intact copy"),
+            opened(source, name) as file,
+        ):
+            return _read(file, ask)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise ResourceError(
+                f"{name}: the disk for temporary files is full", "set TMPDIR to a larger one"
+            ) from error
+        raise PictureError(f"{name}: {error.strerror}", "check the file's name") from error
+
+
+def read_rgb8(path: Path) -> NDArray[np.uint8]:
+    """The (H, W, 3) uint8 pixels of a photo to train or measure on, opacity dropped."""
+    picture = read_picture(path)
+    if picture.pixels.dtype != np.uint8:
+        raise PictureError(
+            f"{path}: has {8 * picture.pixels.itemsize} bits a sample",
+            "training reads 8-bit photos",
+        )
+    if picture.pixels.shape[2] == 4:
+        raise PictureError(f"{path}: has colour mode CMYK", "convert it to RGB first")
+    return np.broadcast_to(picture.pixels, (*picture.pixels.shape[:2], 3))
+
+
+def _read(file: BinaryIO, ask: Ask) -> Picture:
+    head = file.read(HEAD)
+    kind = sniff(head)
+    if kind is None:
+        fault = "is not a picture" if head else "is empty"
+        raise PictureError(f"{ask.name}: {fault}", "give a PNG, JPEG, TIFF, WebP, AVIF or BMP")
+    if kind == "PNG":
+        return _read_png(file, ask)
+    if kind == "TIFF":
+        return _read_tiff(file, ask)
+    return decode8.read(file, kind, ask)
+
+
+def _read_png(file: BinaryIO, ask: Ask) -> Picture:
+    header = png.read_header(file)
+    ask.check_size(header.width, header.height)
+    ask.choose(header.frames)
+    if header.interlaced and header.width * header.height * header.depth > 2 * arrays.LARGE:
+        # 4 channels at most: libvips would hold all of it in memory, however small the file
+        raise PictureError(f"{ask.name}: is large and interlaced", "save it without interlacing")
+    if header.frames == 1:
+        pixels, alpha = deep.read_pixels(file, "PNG", ask.name)
+        if header.palette:
+            pixels = decode8.gray_if_gray(pixels)
+    elif header.depth == 16:
+        raise PictureError(f"{ask.name}: is animated in 16 bits", "save the frame as a PNG")
+    else:
+        pixels, alpha = decode8.frame_of_png(file, ask)
+    return metadata.take_over(Picture(pixels, alpha, "PNG"), header.tags)
+
+
+def _read_tiff(file: BinaryIO, ask: Ask) -> Picture:
+    pages = tiff.pages(file)
+    frame = ask.choose(len(pages))
+    header = tiff.read_header(file, pages[frame])
+    ask.check_size(header.width, header.height)
+    tiff.check(header, ask.name)
+    if header.planes:
+        pixels, alpha = _from_planes(file, pages[frame], header, ask.name)
+    else:
+        pixels, alpha = deep.read_pixels(file, "TIFF", ask.name, frame)
+    picture = metadata.take_over(Picture(pixels, alpha, "TIFF"), header.tags)
+    if header.multiplied and alpha is not None:
+        picture.notes.append("colours multiplied by the opacity were made straight")
+    return picture
+
+
+def _from_planes(
+    file: BinaryIO, at: int, header: tiff.TiffHeader, name: str
+) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    files = (io.BytesIO(tiff.plane(file, at, i)) for i in range(header.planes))
+    planes = [deep.read_pixels(one, "TIFF", name)[0] for one in files]
+    colours = tiff.COLOURS[header.photometric]
+    alpha = planes[colours][..., 0] if len(planes) > colours else None
+    return np.concatenate(planes[:colours], axis=2), alpha

@@ -1,0 +1,221 @@
+"""TIFF around its pixels: the header checked and the tags taken over; and a whole TIFF written."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunectl.errors import PictureError
+from tunectl.images import ifd, metadata
+from tunectl.images.arrays import release
+from tunectl.images.picture import Picture
+
+WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
+STRIPS, CHANNELS, ROWS, STRIP_BYTES, PLANES, PREDICTOR = 273, 277, 278, 279, 284, 317
+TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES = 322, 323, 324, 325
+EXTRA, SAMPLE_FORMAT, XMP, ICC, FAX_OPTIONS = 338, 339, 700, 34675, 292
+_PLACES = frozenset({STRIPS, STRIP_BYTES, TILES, TILE_BYTES})  # each may be a long list
+_OF_A_PLANE = {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, CHANNELS, ROWS, PLANES}
+_OF_A_PLANE |= {PREDICTOR, TILE_WIDTH, TILE_HEIGHT, SAMPLE_FORMAT, FAX_OPTIONS, *_PLACES}
+# What describes how one file was laid out or drawn, not what it shows: written anew for each.
+_LAYOUT = _OF_A_PLANE | {254, 255, *range(263, 266), *range(280, 284), *range(288, 292), 293}
+_LAYOUT |= {metadata.DENSITY_UNIT, 297, 301, 320, 321, *range(332, 348), 351, *range(512, 533)}
+_LAYOUT |= {XMP, ICC}
+_LAYOUT |= {330, 400}  # point to further directories
+_LAYOUT |= {34377, 37724}  # Photoshop's thumbnail and layers, as they were before
+COLOURS = {0: 1, 1: 1, 2: 3, 5: 4}  # by photometric kind: gray from white, gray, RGB, CMYK
+PALETTE, YCBCR, JPEG = 3, 6, 7
+_DEFLATE = 8
+_NOT_UNPACKED = {34925: "LZMA", 50000: "zstd", 50001: "WebP"}  # by the libtiff in pyvips-binary
+_MOST_PAGES = 1 << 16
+_STRIP = 4 << 20  # bytes of samples packed in one go
+_CLASSIC = (1 << 32) - (64 << 20)  # offsets of a classic TIFF reach so far, with room for tags
+
+
+@dataclass
+class TiffHeader:
+    """One page of a TIFF: its size, how its samples are meant and packed, and its tags."""
+
+    width: int
+    height: int
+    photometric: int
+    compression: int
+    planes: int  # that lie apart; 0 where samples lie side by side
+    multiplied: bool  # opacity into the colours
+    tags: metadata.Tags
+
+
+def pages(file: BinaryIO) -> list[int]:
+    """Where the pages' directories start. Raises ValueError on what is no TIFF."""
+    return ifd.Reader(file).offsets(_MOST_PAGES)
+
+
+def read_header(file: BinaryIO, at: int) -> TiffHeader:
+    """The page whose directory is at `at`. Raises ValueError where it is damaged."""
+    reader = ifd.Reader(file)
+    found = reader.read(at, skip=_PLACES)
+
+    def number(tag: int, missing: int) -> int:
+        return (ifd.numbers(found.get(tag), reader.order) or [missing])[0]
+
+    def raw(tag: int) -> bytes | None:
+        entry = found.get(tag)
+        return entry.data if isinstance(entry, ifd.Value) else None
+
+    tags = metadata.Tags(raw(ICC), metadata.pack_exif(_kept(found), reader.order), raw(XMP))
+    tags.damaged = reader.damaged
+    tags.dpi = metadata.density(found, reader.order)
+    return TiffHeader(
+        number(WIDTH, 0),
+        number(HEIGHT, 0),
+        photometric=number(PHOTOMETRIC, -1),
+        compression=number(COMPRESSION, 1),
+        planes=number(CHANNELS, 1) if number(PLANES, 1) == 2 else 0,
+        multiplied=number(EXTRA, 0) == 1,
+        tags=tags,
+    )
+
+
+def check(header: TiffHeader, name: str) -> None:
+    """Raise PictureError for what libvips would show wrongly or cannot unpack."""
+    shown = header.photometric
+    usual = shown in COLOURS or shown == PALETTE
+    if not usual and not (shown == YCBCR and header.compression == JPEG):
+        raise PictureError(
+            f"{name}: has colours of TIFF kind {shown}", "convert it to RGB, CMYK or gray first"
+        )
+    if header.planes and header.multiplied:
+        raise PictureError(
+            f"{name}: has planes that lie apart and are multiplied by its opacity",
+            "save it with straight opacity",
+        )
+    if header.planes and header.planes - COLOURS.get(shown, 0) not in (0, 1):
+        raise PictureError(
+            f"{name}: has {header.planes} planes", "keep its colours and one opacity at most"
+        )
+    if header.compression in _NOT_UNPACKED:
+        raise PictureError(
+            f"{name}: is packed by {_NOT_UNPACKED[header.compression]}",
+            "save it with LZW or deflate instead",
+        )
+
+
+def plane(file: BinaryIO, at: int, index: int) -> bytes:
+    """A gray TIFF of one of the planes that lie apart in the page whose directory is at `at`.
+
+    Libvips reads them wrong or not at all where there are two of them, or tiles. The file is
+    copied with a new directory behind it.
+    """
+    reader = ifd.Reader(file)
+    tags = {tag: entry for tag, entry in reader.read(at).items() if tag in _OF_A_PLANE}
+    planes = ifd.numbers(tags[CHANNELS], reader.order)[0]
+    inverted = index == 0 and ifd.numbers(tags[PHOTOMETRIC], reader.order) == [0]
+    for tag in {STRIPS, STRIP_BYTES, TILES, TILE_BYTES} & tags.keys():
+        places = ifd.numbers(tags[tag], reader.order)
+        count = len(places) // planes
+        kind = ifd.LONG8 if reader.big else ifd.LONG
+        tags[tag] = ifd.value(kind, places[index * count :][:count], reader.order)
+    for tag in {BITS, SAMPLE_FORMAT} & tags.keys():
+        tags[tag] = ifd.value(ifd.SHORT, ifd.numbers(tags[tag], reader.order)[:1], reader.order)
+    for tag, number in {CHANNELS: 1, PLANES: 1, PHOTOMETRIC: int(not inverted)}.items():
+        tags[tag] = ifd.value(ifd.SHORT, [number], reader.order)
+    file.seek(0)
+    data = bytearray(file.read())
+    data += bytes(len(data) % 2)
+    width = 8 if reader.big else 4
+    data[width : 2 * width] = len(data).to_bytes(width, reader.order)
+    data += ifd.pack(tags, len(data), reader.order, reader.big)
+    return bytes(data)
+
+
+def _kept(tags: ifd.Directory) -> ifd.Directory:
+    """Without the layout, and without value types that only BigTIFF has."""
+    return {
+        tag: entry
+        for tag, entry in tags.items()
+        if tag not in _LAYOUT and not (isinstance(entry, ifd.Value) and entry.kind >= ifd.LONG8)
+    }
+
+
+def write(file: BinaryIO, picture: Picture) -> None:
+    """Write strips packed by deflate, then the tags; BigTIFF where offsets would not reach.
+
+    The file must be seekable and empty. A memmap passes through a strip at a time. libvips is not
+    used here since it leaves EXIF tags out of a TIFF.
+    """
+    pixels, alpha = picture.pixels, picture.alpha
+    tags, order = metadata.unpack_exif(picture.exif)
+    height, width, colours = pixels.shape
+    channels = colours + (alpha is not None)
+    row = width * channels * pixels.itemsize
+    rows = max(1, min(height, _STRIP // row))
+    big = row * height > _CLASSIC
+    file.write((b"II" if order == "little" else b"MM") + (43 if big else 42).to_bytes(2, order))
+    file.write((8).to_bytes(2, order) + bytes(10) if big else bytes(4))
+    offsets, lengths = [], []
+    for top in range(0, height, rows):
+        block = pixels[top : top + rows]
+        if alpha is not None:
+            block = np.concatenate([block, alpha[top : top + rows, :, None]], axis=2)
+            release(alpha)
+        packed = zlib.compress(_predicted(block, order))
+        offsets.append(file.tell())
+        lengths.append(len(packed))
+        file.write(packed + bytes(len(packed) % 2))
+        release(pixels)
+    if metadata.orientation(picture.exif) == 1:
+        tags.pop(metadata.ORIENTATION, None)  # or what is none: readers refuse the whole file
+    place = ifd.LONG8 if big else ifd.LONG
+    layout = _described(picture, channels, order) | {
+        STRIPS: ifd.value(place, offsets, order),
+        STRIP_BYTES: ifd.value(place, lengths, order),
+        ROWS: ifd.value(ifd.LONG, [rows], order),
+    }
+    at = file.tell()
+    file.write(ifd.pack(_kept(tags) | layout, at, order, big))
+    file.seek(8 if big else 4)
+    file.write(at.to_bytes(8 if big else 4, order))
+
+
+def _described(picture: Picture, channels: int, order: ifd.Order) -> ifd.Directory:
+    """The tags that say how samples are meant, and the picture's profile, XMP and density."""
+    height, width, colours = picture.pixels.shape
+    whole = picture.pixels.dtype.kind == "u"
+    shorts = {
+        BITS: [8 * picture.pixels.itemsize] * channels,
+        COMPRESSION: [_DEFLATE],
+        PHOTOMETRIC: [{1: 1, 3: 2, 4: 5}[colours]],
+        CHANNELS: [channels],
+        PLANES: [1],  # samples of a pixel side by side
+        PREDICTOR: [2 if whole else 1],
+        SAMPLE_FORMAT: [1 if whole else 3] * channels,
+    }
+    if channels > colours:
+        shorts[EXTRA] = [2]  # opacity, straight
+    if picture.dpi:
+        shorts[metadata.DENSITY_UNIT] = [2]
+    found: ifd.Directory = {tag: ifd.value(ifd.SHORT, n, order) for tag, n in shorts.items()}
+    found[WIDTH] = ifd.value(ifd.LONG, [width], order)
+    found[HEIGHT] = ifd.value(ifd.LONG, [height], order)
+    for tag, dpi in zip((metadata.X_DENSITY, metadata.Y_DENSITY), picture.dpi or (), strict=False):
+        ratio = Fraction(dpi).limit_denominator(1000)
+        found[tag] = ifd.value(ifd.RATIONAL, [ratio.numerator, ratio.denominator], order)
+    if picture.xmp:
+        found[XMP] = ifd.Value(ifd.BYTE, len(picture.xmp), picture.xmp)
+    if picture.icc:
+        found[ICC] = ifd.Value(ifd.UNDEFINED, len(picture.icc), picture.icc)
+    return found
+
+
+def _predicted(block: NDArray[Any], order: ifd.Order) -> bytes:
+    """The samples as bytes; whole numbers as differences to the left, which pack better."""
+    if block.dtype.kind == "u":
+        left = block
+        block = block.copy()
+        block[:, 1:] -= left[:, :-1]
+    return block.astype(block.dtype.newbyteorder(order)).tobytes()

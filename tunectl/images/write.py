@@ -1,0 +1,101 @@
+"""Write a picture: which format holds what is decided here, before a byte goes out.
+
+PNG goes through libvips and TIFF through `tiff`, both a strip at a time and at any depth;
+everything else through Pillow, 8 bits a sample.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+from tunectl.atomic import atomic_write
+from tunectl.errors import PictureError, UsageError
+from tunectl.images import deep, encode8, metadata, png, tiff
+from tunectl.images.guard import clear_errors
+from tunectl.images.picture import Picture, output_format
+
+# What each format holds: bytes a sample, colour channels, whether opacity.
+_HOLDS: dict[str, tuple[tuple[int, ...], tuple[int, ...], bool]] = {
+    "PNG": ((1, 2), (1, 3), True),
+    "TIFF": ((1, 2, 4), (1, 3, 4), True),
+    "JPEG": ((1,), (1, 3, 4), False),
+    "WEBP": ((1,), (1, 3), True),
+    "AVIF": ((1,), (1, 3), True),
+    "BMP": ((1,), (1, 3), False),
+    "HEIF": ((1,), (1, 3), True),
+    "JXL": ((1,), (1, 3), True),
+}
+
+
+def write_picture(
+    path: Path,
+    picture: Picture,
+    *,
+    kind: str | None = None,
+    quality: int | str = "auto",
+    strip_metadata: bool = False,
+) -> None:
+    """Encode and write atomically, in the format of the name's ending unless `kind` names one.
+
+    PNG and TIFF are lossless, and so are WebP and JPEG XL unless `quality` is a number. "auto"
+    writes JPEG, AVIF and HEIC at quality 95, 4:4:4, and a JPEG that was one with its own tables
+    if they are at least as fine; "keep" writes a JPEG with exactly the tables it had; 1 to 100 is
+    taken as it is. `strip_metadata` leaves out EXIF, XMP and density, but keeps the profile and
+    which way up the picture is. Raises PictureError where the format cannot hold the picture.
+    """
+    kind = kind or output_format(path)
+    with atomic_write(path) as file:
+        _encode(file, picture, kind, str(path), quality, strip_metadata)
+
+
+def encode_picture(
+    picture: Picture,
+    kind: str,
+    *,
+    name: str = "the picture",
+    quality: int | str = "auto",
+    strip_metadata: bool = False,
+) -> bytes:
+    """The bytes that write_picture would write in the format `kind`; `name` stands in messages."""
+    file = io.BytesIO()
+    _encode(file, picture, kind, name, quality, strip_metadata)
+    return file.getvalue()
+
+
+def _encode(
+    file: BinaryIO, picture: Picture, kind: str, name: str, quality: int | str, strip: bool
+) -> None:
+    if quality not in ("auto", "keep") and not (isinstance(quality, int) and 1 <= quality <= 100):
+        raise UsageError(f"no quality {quality!r} is known", "give auto, keep or 1 to 100")
+    _refuse_misfits(picture, kind, name)
+    icc = metadata.fitting_profile(picture.icc, picture.pixels.shape[2])
+    picture = replace(picture, icc=icc)
+    if strip:
+        exif = metadata.only_orientation(picture.exif)
+        picture = replace(picture, exif=exif, xmp=None, dpi=None)
+    with clear_errors(name, "cannot be encoded", "write a PNG, or leave out the metadata"):
+        if kind == "PNG":
+            deep.write_png(file, picture.pixels, picture.alpha, png.chunks(picture))
+        elif kind == "TIFF":
+            tiff.write(file, picture)
+        else:
+            file.write(encode8.encode(picture, kind, quality, name))
+
+
+def _refuse_misfits(picture: Picture, kind: str, name: str) -> None:
+    if kind not in _HOLDS:
+        raise UsageError(f"{name}: no format {kind} is written", f"known: {', '.join(_HOLDS)}")
+    sizes, colours, opacity = _HOLDS[kind]
+    if picture.pixels.itemsize not in sizes:
+        if picture.pixels.itemsize == 4:
+            raise PictureError(f"{name}: {kind} holds no floats", "write a TIFF instead")
+        raise PictureError(f"{name}: {kind} holds no 16-bit samples", "write a PNG or TIFF instead")
+    if picture.pixels.shape[2] not in colours:
+        raise PictureError(
+            f"{name}: {kind} holds no CMYK", "write a TIFF or JPEG, or convert it to RGB first"
+        )
+    if picture.alpha is not None and not opacity:
+        raise PictureError(f"{name}: {kind} holds no transparency", "write a PNG instead")

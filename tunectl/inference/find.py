@@ -1,0 +1,36 @@
+"""Which file a model's name stands for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tunectl.errors import CheckpointError
+
+ENDING = ".safetensors"
+
+
+def find_model(name: str | Path) -> Path:
+    """The file of a model. Raises CheckpointError, listing what there is."""
+    path = Path(name)
+    if path.suffix == ENDING or len(path.parts) > 1:
+        if not path.is_file():
+            raise CheckpointError(f"{path}: there is no such file", "check the path of the model")
+        return path
+    for folder in model_folders():
+        candidate = folder / f"{name}{ENDING}"
+        if candidate.is_file():
+            return candidate
+    known = sorted({p.stem for folder in model_folders() for p in folder.glob(f"*{ENDING}")})
+    raise CheckpointError(f"no model is called {name!r}", f"known: {', '.join(known) or 'none'}")
+
+
+def model_folders() -> list[Path]:
+    """Where names are looked up, in order: the user's folder, then what came with tunectl."""
+    from platformdirs import user_data_path
+
+    home = os.environ.get("TUNECTL_HOME")
+    user = Path(home) if home else user_data_path("tunectl")
+    package = Path(__file__).parents[1]
+    # In a wheel the weights lie inside the package, in a checkout beside it.
+    return [user, package / "weights", package.parent / "weights"]

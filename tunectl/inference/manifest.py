@@ -1,0 +1,182 @@
+"""The journal of a run, one JSON object a line, by which a later run knows what is done.
+
+The same objects are what `tunectl apply --json` prints. `schema` is raised when a field changes its
+meaning. A line is written when a result's bytes are on the disk and just before they take its name:
+whatever moment a run is killed at, no result is unknown to its manifest, and a line without its
+result is seen by the hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tunectl.atomic import refusal
+from tunectl.errors import TunectlError, UsageError
+
+if TYPE_CHECKING:
+    from tunectl.inference.batch import Outcome
+    from tunectl.inference.plan import Job
+
+SCHEMA = 1
+_START = b'{"schema": '
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What besides an input and a strength decides a result; `settings` holds plain JSON values."""
+
+    model: str
+    model_sha256: str | None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def decisive(self, job: Job) -> dict[str, Any]:
+        """The fields of a job's line that must be equal for its result to be up to date."""
+        asked = job.asked
+        return {
+            "model_sha256": self.model_sha256,
+            "alpha_asked": "auto" if asked.alpha is None and asked.level is None else asked.alpha,
+            "level_asked": asked.level,
+            "settings": self.settings,
+        }
+
+
+class Manifest:
+    """A manifest on the disk as it is now. Raises UsageError if the file is something else."""
+
+    def __init__(self, path: Path, setup: Setup) -> None:
+        self.path, self.setup = path, setup
+        self._latest: dict[str, dict[str, Any]] = {}  # by output
+        self._written: dict[str, set[str]] = {}  # every hash that we gave an output
+        for line in _read(path):
+            output = line["output"]
+            if line["status"] != "skipped":
+                self._latest[output] = line
+            if line["status"] == "done":
+                self._written.setdefault(output, set()).add(line["output_sha256"])
+
+    @property
+    def results(self) -> int:
+        """How many outputs it knows of."""
+        return len(self._latest)
+
+    def look(self, job: Job) -> Literal["fresh", "ours"] | None:
+        """Whether the output is as this job would make it, or at least one of our making.
+
+        A file that was changed since is not ours any more: None, as for one that is missing.
+        """
+        if job.source is None or job.output is None:
+            return None
+        output = os.path.abspath(job.output)
+        if output not in self._written or not os.path.exists(output):
+            return None
+        found = file_sha256(job.output)
+        line = self._latest[output]
+        if line["status"] == "done" and line["output_sha256"] == found:
+            same = self.setup.decisive(job).items() <= line.items()
+            # What was restored in place is an input no more: it would be restored twice.
+            if same and (
+                line["input"] == output or line["input_sha256"] == file_sha256(job.source)
+            ):
+                return "fresh"
+        return "ours" if found in self._written[output] else None
+
+    def append(self, outcome: Outcome) -> None:
+        """Add a line and see it onto the disk. Raises ResourceError."""
+        if outcome.job.skip == "up to date":  # its line is there
+            return
+        text = json.dumps(entry(outcome, self.setup)).encode() + b"\n"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.path, "ab+") as file:
+                if file.seek(0, os.SEEK_END):
+                    file.seek(-1, os.SEEK_END)
+                    if file.read(1) != b"\n":  # a crash cut the last line off
+                        text = b"\n" + text
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise refusal(self.path, error) from error
+
+
+def planned(job: Job, setup: Setup) -> dict[str, Any]:
+    """A job as a JSON object, before it is done. Files are named from the root, pipes are `-`."""
+    return {
+        "schema": SCHEMA,
+        "status": "skipped" if job.skip else "planned",
+        "input": os.path.abspath(job.source) if job.source else "-",
+        "output": os.path.abspath(job.output) if job.output else "-",
+        "reason": job.skip or None,
+        "model": setup.model,
+        **setup.decisive(job),
+    }
+
+
+def entry(outcome: Outcome, setup: Setup) -> dict[str, Any]:
+    """What became of a job as a JSON object."""
+    return planned(outcome.job, setup) | {
+        "status": outcome.status,
+        "input_sha256": outcome.input_sha256,
+        "input_bytes": outcome.input_bytes,
+        "output_sha256": outcome.output_sha256,
+        "output_bytes": outcome.output_bytes,
+        "alpha": outcome.alpha,
+        "level": outcome.level,
+        "estimated": outcome.estimated,
+        "notes": outcome.notes,
+        "seconds": round(outcome.seconds, 3),
+        "error": failure(outcome.error) if outcome.error else None,
+    }
+
+
+def failure(error: TunectlError) -> dict[str, Any]:
+    """An error as a JSON object."""
+    return {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
+
+
+def file_sha256(path: Path) -> str | None:
+    """The hash of a whole file, None if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def _read(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a manifest; one that a crash cut off is left out."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})", "name a file") from error
+    for number, text in enumerate(data.split(b"\n"), 1):
+        text = text.strip(b"\0\r ")  # a disk that lost its power may leave zeros
+        if not text:
+            continue
+        try:
+            line = json.loads(text)
+        except (ValueError, RecursionError):
+            if text.startswith(_START) or _START.startswith(text):
+                continue
+            line = None
+        if not _is_ours(line):
+            raise UsageError(
+                f"{path}: line {number} is not of a manifest that this tunectl knows",
+                "give --manifest another file",
+            )
+        yield line
+
+
+def _is_ours(line: Any) -> bool:
+    if not isinstance(line, dict) or line.get("schema") != SCHEMA:
+        return False
+    needed = {"status", "input", "output", "input_sha256", "output_sha256"}
+    return needed <= line.keys() and isinstance(line["output"], str)

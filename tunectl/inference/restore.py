@@ -1,0 +1,76 @@
+"""One picture at one strength: what `apply` does between reading and writing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from tunectl.images import Picture, empty_like, fill_transparent, release
+from tunectl.inference.model import Model
+
+
+@dataclass(frozen=True)
+class Strength:
+    """How strongly to restore.
+
+    `alpha` is the knob; None lets the picture decide, or marks a plain model, which has none.
+    `chroma_alpha`, `alpha_map`, `blend` and `extrapolate` are as in calls of a model.
+    """
+
+    alpha: float | None = None
+    chroma_alpha: float | None = None
+    alpha_map: NDArray[Any] | None = None
+    blend: float = 1.0
+    extrapolate: bool = False
+
+
+@dataclass(frozen=True)
+class Restored:
+    """The picture, and the alpha and level it was restored at (None for a plain model).
+
+    With a map they are those of its white.
+    """
+
+    picture: Picture
+    alpha: float | None = None
+    level: float | None = None
+    estimated: bool = False
+
+
+def restore(model: Model, picture: Picture, strength: Strength) -> Restored:
+    """The picture with its colour samples restored and everything else as it was.
+
+    What lies under fully transparent pixels comes back as it was, and does not reach the others.
+    """
+    alpha, estimated = strength.alpha, False
+    if model.tunable and alpha is None:
+        estimated = strength.alpha_map is None
+        level = model.estimate(picture.pixels, picture.tables) if estimated else None
+        alpha = 1.0 if level is None else model.alpha(level)
+    source, hidden = picture.pixels, None
+    if picture.alpha is not None:
+        hidden = picture.alpha == 0
+        if hidden.any():
+            source = fill_transparent(source, picture.alpha)
+    sink = empty_like(source)
+
+    def band_done() -> None:
+        release(source)
+        release(sink)
+
+    model.run(
+        source,
+        sink,
+        alpha,
+        alpha_map=strength.alpha_map,
+        chroma_alpha=strength.chroma_alpha,
+        blend=strength.blend,
+        extrapolate=strength.extrapolate,
+        band_done=band_done,
+    )
+    if hidden is not None:
+        sink[hidden] = picture.pixels[hidden]
+    level = None if alpha is None else model.level(min(max(alpha, 0.0), 1.0))
+    return Restored(replace(picture, pixels=sink), alpha, level, estimated)
