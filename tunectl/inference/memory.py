@@ -64,7 +64,7 @@ def bytes_per_pixel(network: Network, precision: torch.dtype) -> float:
     with torch.inference_mode(), _PeakBytes() as count:
         probe(torch.zeros(1, 3, side, side))
     size = torch.finfo(precision).bits / torch.finfo(torch.float32).bits
-    return count.peak / side**2 * size
+    return float(count.peak / side**2 * size)
 
 
 def free_bytes(device: torch.device) -> int:

@@ -86,7 +86,8 @@ def _scale(quality: float) -> float:
 @functools.cache
 def _luma_table(quality: int) -> NDArray[np.int64]:
     """The IJG encoder's luma quantisation table, 64 numbers in natural order."""
-    return np.clip((LUMA_BASE * int(_scale(quality)) + 50) // 100, 1, 255)
+    table: NDArray[np.int64] = np.clip((LUMA_BASE * int(_scale(quality)) + 50) // 100, 1, 255)
+    return table
 
 
 def _recode(picture: Tensor, quality: int) -> Tensor:

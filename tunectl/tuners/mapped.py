@@ -55,7 +55,7 @@ class _MappedConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         outputs = [conv(x) for conv in self.knots]
         shares = self.shares.at((outputs[0].shape[-2], outputs[0].shape[-1]))
-        mixed = outputs[0] * shares[0]
+        mixed: Tensor = outputs[0] * shares[0]
         for output, share in zip(outputs[1:], shares[1:], strict=True):
             mixed = mixed + output * share
         return mixed
