@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import time
-
 import torch
-from torch.nn.functional import conv2d
 
 from tunectl.errors import ResourceError, UsageError
 
@@ -36,8 +32,7 @@ def pick_device(name: str = "auto") -> torch.device:
 def pick_precision(device: torch.device, name: str = "auto") -> torch.dtype:
     """float32 or bfloat16 for the convolutions. Raises UsageError on another name.
 
-    `auto` takes bfloat16 on CUDA devices that have it, and on processors where it is measured to
-    gain at least a fifth.
+    `auto` takes bfloat16 on CUDA devices and processors that have it.
     """
     if name == "fp32":
         return torch.float32
@@ -47,22 +42,13 @@ def pick_precision(device: torch.device, name: str = "auto") -> torch.dtype:
         raise UsageError(f"no precision is called {name!r}", f"known: {', '.join(PRECISIONS)}")
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    return torch.bfloat16 if _cpu_gains_from_bf16() else torch.float32
+    return torch.bfloat16 if _cpu_has_bf16() else torch.float32
 
 
-@functools.cache
-def _cpu_gains_from_bf16() -> bool:
-    """Time one convolution each way, interleaved, once per process (some tens of ms)."""
+def _cpu_has_bf16() -> bool:
+    """Whether the processor has instructions for bf16.
 
-    def sample(dtype: torch.dtype) -> float:
-        x = torch.randn(1, 64, 64, 64).to(dtype, memory_format=torch.channels_last)
-        weight = torch.randn(64, 64, 3, 3).to(dtype, memory_format=torch.channels_last)
-        conv2d(x, weight, padding=1)
-        start = time.perf_counter()
-        for _ in range(3):
-            conv2d(x, weight, padding=1)
-        return time.perf_counter() - start
-
-    with torch.inference_mode():
-        pairs = [(sample(torch.float32), sample(torch.bfloat16)) for _ in range(3)]
-    return min(full for full, _ in pairs) > 1.2 * min(half for _, half in pairs)
+    Asked, not timed: a busy moment would decide, and the same command would give other pixels.
+    """
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, check, bool)() for check in checks)
