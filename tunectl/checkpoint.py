@@ -136,12 +136,6 @@ def read_header(path: Path) -> Header:
     return _header(path, content)
 
 
-def file_sha256(path: Path) -> str:
-    """The hash of a whole file, by which one model names its parent."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of one part of a model, as fp32 and by their names inside that part."""
     return {n.removeprefix(prefix): t.float() for n, t in tensors.items() if n.startswith(prefix)}

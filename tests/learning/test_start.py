@@ -8,6 +8,7 @@ import torch
 
 from tunectl import checkpoint
 from tunectl.errors import IncompatibleError
+from tunectl.hashing import file_sha256
 from tunectl.learning import jobs
 from tunectl.learning.options import Options
 
@@ -23,6 +24,6 @@ def test_a_run_starts_from_earlier_weights(photos: Path, tmp_path: Path, tunable
     _, before = checkpoint.read(tunable_file)
     for name, tensor in tensors.items():
         torch.testing.assert_close(tensor, before[name], atol=1e-9, rtol=0)
-    assert header.provenance["parent"] == checkpoint.file_sha256(tunable_file)
+    assert header.provenance["parent"] == file_sha256(tunable_file)
     with pytest.raises(IncompatibleError, match="another network or tuner"):
         jobs.train(place, still, "denoise", "unet", [0, 50], TINY_UNET, tuner="ftn")

@@ -138,7 +138,8 @@ def apply(
     tunectl apply - -o - --format png < noisy.jpg > clean.png
     """
     with _errors_as_json(as_json and output != "-"):
-        from tunectl.inference.manifest import Manifest, file_sha256
+        from tunectl.hashing import file_sha256
+        from tunectl.inference.manifest import Manifest
         from tunectl.inference.plan import PIPE, Layout, plan, settle
 
         if PIPE in inputs or output == PIPE:
@@ -277,7 +278,8 @@ def _quality(text: str) -> str | int:
 
 def _setup(model: str, settings: dict[str, Any], hashed: bool) -> Setup:
     """What is told of every result."""
-    from tunectl.inference.manifest import Setup, file_sha256
+    from tunectl.hashing import file_sha256
+    from tunectl.inference.manifest import Setup
 
     if not hashed:
         return Setup(model, None, settings)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from tunectl.atomic import atomic_write, remove_stale
 from tunectl.errors import ResourceError, TunectlError
+from tunectl.hashing import file_sha256
 from tunectl.images import MAX_PIXELS, Picture, encode_picture, read_picture
-from tunectl.inference.manifest import file_sha256
 from tunectl.inference.model import Model
 from tunectl.inference.plan import Asked, Job
 from tunectl.inference.restore import Restored, Strength, restore

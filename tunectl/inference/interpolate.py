@@ -14,6 +14,7 @@ from torch import Tensor
 from tunectl import checkpoint
 from tunectl.checkpoint import Header
 from tunectl.errors import IncompatibleError, UsageError
+from tunectl.hashing import file_sha256
 from tunectl.inference.find import find_model
 from tunectl.inference.load import from_tensors
 
@@ -114,6 +115,6 @@ def _provenance(command: str, parents: Sequence[Path], **facts: object) -> dict[
     return {
         "command": command,
         "tunectl": version("tunectl"),
-        "parents": [checkpoint.file_sha256(path) for path in parents],
+        "parents": [file_sha256(path) for path in parents],
         **facts,
     }

@@ -8,7 +8,6 @@ result is seen by the hash.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tunectl.atomic import refusal
 from tunectl.errors import TunectlError, UsageError
+from tunectl.hashing import file_sha256
 
 if TYPE_CHECKING:
     from tunectl.inference.batch import Outcome
@@ -138,15 +138,6 @@ def entry(outcome: Outcome, setup: Setup) -> dict[str, Any]:
 def failure(error: TunectlError) -> dict[str, Any]:
     """An error as a JSON object."""
     return {"message": error.message, "hint": error.hint, "exit_code": error.exit_code}
-
-
-def file_sha256(path: Path) -> str | None:
-    """The hash of a whole file, None if it cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None
 
 
 def _read(path: Path) -> Iterator[dict[str, Any]]:

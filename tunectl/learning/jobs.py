@@ -18,6 +18,7 @@ from tunectl.checkpoint import Header, Part
 from tunectl.device import pick_device, pick_precision
 from tunectl.errors import IncompatibleError, UsageError
 from tunectl.fields import fields_to_json
+from tunectl.hashing import file_sha256
 from tunectl.inference.engine import Engine
 from tunectl.inference.find import find_model
 from tunectl.knob import Knob
@@ -238,7 +239,7 @@ def _learn(
         "hours": round(end.seconds / 3600, 3),
         "device": _device_name(device),
         "data": {"folder": place.data.name, "photos": photos.count, "sha256": _names_hash(names)},
-        "parent": checkpoint.file_sha256(parent) if parent else None,
+        "parent": file_sha256(parent) if parent else None,
     }
     header = replace(
         header,
