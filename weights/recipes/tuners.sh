@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every tuner on one small base, endpoint way, minutes in all: sigma 15 at alpha 0, 50 at alpha 1.
+# Every tuner on one small base, endpoint way, half an hour in all: sigma 15 at alpha 0, 50 at alpha 1.
 #   tuners.sh PHOTOS VALIDATION MEASURED OUT [BASE_STEPS] [TUNER_STEPS]
 # PHOTOS to train on, VALIDATION to calibrate on, MEASURED for the tables of PSNR by alpha at both
 # levels and two between (its first 24 pictures); OUT is the folder for the models.
