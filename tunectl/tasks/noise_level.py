@@ -18,8 +18,10 @@ SMOOTHED = 4.0
 
 
 def noise_level(pixels: NDArray[Any]) -> float:
-    """The standard deviation of the noise in 8-bit steps, of (H, W, C) uint8, uint16 or floats.
+    """The noise to remove as a standard deviation in 8-bit steps.
 
+    `pixels` are (H, W, C), uint8, uint16 or floating in [0, 1]; floats beyond that range were not
+    clipped.
     White noise is read at full size. Where that says next to nothing and the picture at half
     size says much more, its noise was smoothed, and half size is believed. Below about ten
     pixels a side nothing can be told, and the answer is 0.
@@ -27,7 +29,7 @@ def noise_level(pixels: NDArray[Any]) -> float:
     patches, side = _patches(pixels)
     if not len(patches):
         return 0.0
-    fine = _corrected(patches[:, :side, :side])
+    fine = _before_clipping(patches[:, :side, :side])
     halves = patches.reshape(len(patches), side, 2, side, 2, -1).mean(axis=(2, 4))
     coarse = 2 * _smallest_spread(halves)
     return coarse if coarse > SMOOTHED * fine else fine
@@ -63,11 +65,13 @@ def _smallest_spread(patches: Floats) -> float:
     return math.sqrt(float(np.median(values)))
 
 
-def _corrected(patches: Floats) -> float:
-    """The noise before it was clipped to 0 to 255, which makes strong noise look weaker.
+def _before_clipping(patches: Floats) -> float:
+    """The noise where clipping to 0 to 255 has made strong noise look weaker.
 
-    Clipping at a known mean gives a known variance; the answer is the one noise level that,
-    over the means of all patches, would have left what is seen.
+    Clipping at a known mean leaves a known variance; one level would, over the means of all
+    patches, have left what is seen. The answer lies midway between that level and what is seen:
+    there the PSNR of a network that was trained on noise without clipping is highest (measured on
+    validation photos at 35, 50 and 75).
     """
     seen = _smallest_spread(patches)
     if seen < 1 or patches.min() < 0 or patches.max() > PEAK:
@@ -81,7 +85,7 @@ def _corrected(patches: Floats) -> float:
             low = middle
         else:
             high = middle
-    return (low + high) / 2
+    return (seen + (low + high) / 2) / 2
 
 
 def _clipped(mean: Floats, sigma: float) -> tuple[Floats, Floats]:
