@@ -13,8 +13,8 @@ from tunectl import atomic
 from tunectl.errors import AlphaError, PictureError, ResourceError
 from tunectl.images import Picture, read_picture, write_picture
 from tunectl.inference import batch
-from tunectl.inference.batch import AHEAD, Files, Outcome, Tally, run
-from tunectl.inference.plan import Asked, Job
+from tunectl.inference.batch import AHEAD, Files, Tally, run
+from tunectl.inference.job import Asked, Job, Outcome
 from tunectl.inference.restore import Restored, Strength
 
 PIXELS = np.arange(5 * 6 * 3, dtype=np.uint8).reshape(5, 6, 3)

@@ -7,9 +7,8 @@ import pytest
 
 from tunectl.errors import PictureError, ResourceError, UsageError
 from tunectl.hashing import file_sha256
-from tunectl.inference.batch import Outcome
+from tunectl.inference.job import Asked, Job, Outcome
 from tunectl.inference.manifest import Manifest, Setup
-from tunectl.inference.plan import Asked, Job
 
 SETUP = Setup("m", "hash of m", {"quality": "auto"})
 

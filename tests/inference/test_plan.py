@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tunectl.errors import UsageError
-from tunectl.inference.plan import PIPE, Asked, Job, Layout, plan, settle
+from tunectl.inference.job import PIPE, Asked, Job
+from tunectl.inference.plan import Layout, plan, settle
 
 PNG = b"\x89PNG\r\n\x1a\n"
 AUTO = [Asked()]

@@ -18,10 +18,10 @@ from tunectl.errors import DiskFullError, PictureError, TunectlError, UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from tunectl.inference.batch import Files, Outcome, Tally
+    from tunectl.inference.batch import Files, Tally
+    from tunectl.inference.job import Asked, Job, Outcome
     from tunectl.inference.manifest import Manifest, Setup
     from tunectl.inference.model import Model
-    from tunectl.inference.plan import Asked, Job
     from tunectl.inference.restore import Strength
 
 
@@ -139,8 +139,9 @@ def apply(
     """
     with _errors_as_json(as_json and output != "-"):
         from tunectl.hashing import file_sha256
+        from tunectl.inference.job import PIPE
         from tunectl.inference.manifest import Manifest
-        from tunectl.inference.plan import PIPE, Layout, plan, settle
+        from tunectl.inference.plan import Layout, plan, settle
 
         if PIPE in inputs or output == PIPE:
             _check_pipes(PIPE in inputs, output == PIPE, as_json, manifest)
@@ -250,7 +251,7 @@ def _check_pipes(reads: bool, writes: bool, as_json: bool, manifest: Path | None
 
 def _asked(alpha: str | None, level: str | None, extrapolate: bool) -> list[Asked]:
     """How strong, as it was asked for: one result each. Without a word that is auto."""
-    from tunectl.inference.plan import Asked
+    from tunectl.inference.job import Asked
     from tunectl.knob import check_alpha
 
     if alpha is not None and level is not None:
@@ -305,7 +306,7 @@ def _strengths(
     blend: float,
 ) -> dict[Asked, Strength]:
     """All that decides how strong, checked against the model before any picture is opened."""
-    from tunectl.inference.plan import Asked
+    from tunectl.inference.job import Asked
     from tunectl.inference.restore import Strength
     from tunectl.knob import check_alpha
 

@@ -14,8 +14,8 @@ from unicodedata import category
 from tunectl.errors import TunectlError
 
 if TYPE_CHECKING:
-    from tunectl.inference.batch import Outcome, Tally
-    from tunectl.inference.plan import Job
+    from tunectl.inference.batch import Tally
+    from tunectl.inference.job import Job, Outcome
     from tunectl.learning.loop import Report
 
 INTERRUPTED = 130

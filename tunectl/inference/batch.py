@@ -15,8 +15,8 @@ from tunectl.atomic import atomic_write, remove_stale
 from tunectl.errors import ResourceError, TunectlError
 from tunectl.hashing import file_sha256
 from tunectl.images import MAX_PIXELS, Picture, encode_picture, read_picture
+from tunectl.inference.job import Asked, Job, Outcome
 from tunectl.inference.model import Model
-from tunectl.inference.plan import Asked, Job
 from tunectl.inference.restore import Restored, Strength, restore
 
 AHEAD = 2  # pictures that wait decoded, and results that wait to be encoded: this bounds memory
@@ -34,32 +34,6 @@ class Files:
     quality: str | int = "auto"
     strip_metadata: bool = False
     stdin: bytes = b""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a job. `status` is done, skipped or failed.
-
-    `alpha`, `level` and `estimated` are what it was restored at, `notes` what a user should know
-    of how it was read and written, one phrase each. `seconds` are those of decoding
-    (with a source's first result), restoring and encoding, without the waiting between them.
-    `data` is the encoded picture where the job has no file to write it to.
-    """
-
-    job: Job
-    status: str
-    alpha: float | None = None
-    level: float | None = None
-    estimated: bool = False
-    input_sha256: str | None = None
-    input_bytes: int | None = None
-    output_sha256: str | None = None
-    output_bytes: int | None = None
-    notes: Sequence[str] = ()
-    pixels: int = 0
-    seconds: float = 0.0
-    error: TunectlError | None = None
-    data: bytes | None = None
 
 
 @dataclass

@@ -13,15 +13,12 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from tunectl.atomic import refusal
 from tunectl.errors import TunectlError, UsageError
 from tunectl.hashing import file_sha256
-
-if TYPE_CHECKING:
-    from tunectl.inference.batch import Outcome
-    from tunectl.inference.plan import Job
+from tunectl.inference.job import Job, Outcome
 
 SCHEMA = 1
 _START = b'{"schema": '

@@ -7,34 +7,16 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tunectl.errors import UsageError
 from tunectl.images import find_pictures
 from tunectl.images.picture import FORMATS, output_format
-
-if TYPE_CHECKING:
-    from tunectl.inference.manifest import Manifest
+from tunectl.inference.job import PIPE, Asked, Job
+from tunectl.inference.manifest import Manifest
 
 POLICIES = ("error", "skip", "overwrite", "rename")
-PIPE = "-"
 # Endings that are replaced where the output's is another; the rest is part of the name.
 _ENDINGS = {*FORMATS, ".gif"}
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One strength as it was asked for: an alpha, a level, or neither, which means auto."""
-
-    alpha: float | None = None
-    level: float | None = None
-
-    @property
-    def mark(self) -> str:
-        """What tells its result from those of other strengths, in a file's name."""
-        if self.alpha is not None:
-            return f"alpha{self.alpha:.12g}"
-        return "auto" if self.level is None else f"level{self.level:.12g}"
 
 
 @dataclass(frozen=True)
@@ -50,30 +32,6 @@ class Layout:
     suffix: str = ""
     ending: str = ""
     in_place: bool = False
-
-
-@dataclass(frozen=True)
-class Job:
-    """One input at one strength. `source` is None for standard input, `output` for standard output.
-
-    `kind` is the format to write, None for the input's own. `skip` says why it is to be left.
-    """
-
-    source: Path | None
-    output: Path | None
-    asked: Asked
-    kind: str | None = None
-    skip: str = ""
-
-    @property
-    def name(self) -> str:
-        """The input as messages name it."""
-        return str(self.source or "standard input")
-
-    @property
-    def target(self) -> str:
-        """The output as messages name it."""
-        return str(self.output or PIPE)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,76 @@
+"""What is asked of one input, and what became of it: the words of plan, batch and manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunectl.errors import TunectlError
+
+PIPE = "-"  # names standard input and standard output
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One strength as it was asked for: an alpha, a level, or neither, which means auto."""
+
+    alpha: float | None = None
+    level: float | None = None
+
+    @property
+    def mark(self) -> str:
+        """What tells its result from those of other strengths, in a file's name."""
+        if self.alpha is not None:
+            return f"alpha{self.alpha:.12g}"
+        return "auto" if self.level is None else f"level{self.level:.12g}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input at one strength. `source` is None for standard input, `output` for standard output.
+
+    `kind` is the format to write, None for the input's own. `skip` says why it is to be left.
+    """
+
+    source: Path | None
+    output: Path | None
+    asked: Asked
+    kind: str | None = None
+    skip: str = ""
+
+    @property
+    def name(self) -> str:
+        """The input as messages name it."""
+        return str(self.source or "standard input")
+
+    @property
+    def target(self) -> str:
+        """The output as messages name it."""
+        return str(self.output or PIPE)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job. `status` is done, skipped or failed.
+
+    `alpha`, `level` and `estimated` are what it was restored at, `notes` what a user should know
+    of how it was read and written, one phrase each. `seconds` are those of decoding
+    (with a source's first result), restoring and encoding, without the waiting between them.
+    `data` is the encoded picture where the job has no file to write it to.
+    """
+
+    job: Job
+    status: str
+    alpha: float | None = None
+    level: float | None = None
+    estimated: bool = False
+    input_sha256: str | None = None
+    input_bytes: int | None = None
+    output_sha256: str | None = None
+    output_bytes: int | None = None
+    notes: Sequence[str] = ()
+    pixels: int = 0
+    seconds: float = 0.0
+    error: TunectlError | None = None
+    data: bytes | None = None
