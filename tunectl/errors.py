@@ -70,3 +70,13 @@ class DivergedError(TunectlError):
     """Training met a value that is not a number."""
 
     exit_code = 5
+
+
+_MEMORY_WORDS = ("out of memory", "allocate memory", "not enough memory", "bad_alloc")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed; for the CPU, torch has words for it but no type."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _MEMORY_WORDS)

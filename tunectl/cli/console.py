@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NoReturn, TextIO
 from unicodedata import category
 
-from tunectl.errors import TunectlError
+from tunectl.errors import TunectlError, is_out_of_memory
 
 if TYPE_CHECKING:
     from tunectl.inference.batch import Tally
@@ -103,7 +103,9 @@ def exit_codes() -> Iterator[None]:
     except KeyboardInterrupt:
         say("tunectl: interrupted")
         sys.exit(INTERRUPTED)
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
         say("tunectl: out of memory")
         say("  close other programs, or work on less at a time")
         sys.exit(4)

@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 
 from tunectl.atomic import atomic_write, remove_stale
-from tunectl.errors import ResourceError, TunectlError
+from tunectl.errors import ResourceError, TunectlError, is_out_of_memory
 from tunectl.hashing import file_sha256
 from tunectl.images import MAX_PIXELS, Picture, encode_picture, read_picture
 from tunectl.inference.job import Asked, Job, Outcome
@@ -213,8 +213,10 @@ def _as_ours(job: Job, error: Exception) -> TunectlError:
         if error.message.startswith((f"{job.name}:", f"{job.target}:")):
             return error
         ours = type(error)(f"{job.name}: {error.message}", error.hint)
-    elif isinstance(error, MemoryError):
-        ours = ResourceError(f"{job.name}: out of memory", "try a smaller --tile")
+    elif is_out_of_memory(error):
+        ours = ResourceError(
+            f"{job.name}: out of memory", "close other programs, or work on less at a time"
+        )
     else:
         ours = TunectlError(
             f"{job.name}: {type(error).__name__}: {error}",

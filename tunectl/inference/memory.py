@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import sys
 import weakref
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,6 @@ from tunectl.networks import Network
 LARGEST_SIDE = 2048  # beyond it the halo's share falls slowly and nothing gets faster
 LARGEST_BYTES = 1 << 30  # what a window may take where memory is plenty
 SHARE = 0.4  # of what is free: decoded pictures and other programs want some too
-
-_CPU_WORDS = ("can't allocate memory", "not enough memory", "could not create a mem", "bad_alloc")
 
 
 class _PeakBytes(TorchFunctionMode):
@@ -68,10 +67,10 @@ def bytes_per_pixel(network: Network, precision: torch.dtype) -> float:
 
 
 def free_bytes(device: torch.device) -> int:
-    """What may still be taken on the device: of main memory, within the control group's limit."""
+    """What may still be taken on the device: of main memory, within the process's limits."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    free = [_meminfo("MemAvailable")]
+    free = [_meminfo("MemAvailable"), _address_space_left()]
     for limit, used in (
         ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
         (
@@ -86,17 +85,24 @@ def free_bytes(device: torch.device) -> int:
     return max(0, min(free))
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error means that an allocation failed; torch's CPU side has no type for it."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _CPU_WORDS)
-
-
 def choose_tile(bytes_a_pixel: float, device: torch.device) -> int:
     """The side, in pixels, of the largest window to run at once."""
     budget = min(LARGEST_BYTES, SHARE * free_bytes(device))
     return int(min(LARGEST_SIDE, (budget / bytes_a_pixel) ** 0.5))
+
+
+def _address_space_left() -> int:
+    """What `ulimit -v` leaves: past it, an allocation inside a library ends the process."""
+    try:
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit != resource.RLIM_INFINITY:
+            pages = int(Path("/proc/self/statm").read_text().split()[0])
+            return limit - pages * resource.getpagesize()
+    except (ImportError, OSError, ValueError):  # another system
+        pass
+    return sys.maxsize
 
 
 def _meminfo(key: str) -> int:

@@ -14,9 +14,9 @@ from PIL import Image
 from torch import Tensor
 
 from tunectl.checkpoint import Header
-from tunectl.errors import AlphaError, ResourceError, UsageError
+from tunectl.errors import AlphaError, ResourceError, UsageError, is_out_of_memory
 from tunectl.inference.engine import Engine
-from tunectl.inference.memory import bytes_per_pixel, choose_tile, is_out_of_memory
+from tunectl.inference.memory import bytes_per_pixel, choose_tile
 from tunectl.inference.tiles import SMALLEST_SIDE, Grid, Step, run_tiled
 from tunectl.knob import Knob, check_alpha
 from tunectl.networks import Network, receptive_radius
