@@ -9,10 +9,10 @@ its seed is fixed per picture and level, outputs are rounded to 8 bits.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 from pathlib import Path
 
 import torch
+from rival_models import load_rival
 
 from tunectl.inference.load import load
 from tunectl.learning.evaluation import (
@@ -37,13 +37,8 @@ def main() -> None:
     levels = [float(level) for level in given.level.split(",")]
     pictures = load_pictures(given.images, given.gray, given.limit)
 
-    spec = importlib.util.spec_from_file_location("rivals", given.rivals / "models.py")
-    assert spec is not None
-    assert spec.loader is not None
-    rivals = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(rivals)
     name = "ffdnet_gray" if given.gray else "ffdnet_color"
-    network = rivals.load(name)
+    network = load_rival(given.rivals, name)
 
     def restore(noisy: torch.Tensor, level: float) -> torch.Tensor:
         with torch.inference_mode():

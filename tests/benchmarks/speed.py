@@ -9,7 +9,6 @@ throughput over a folder of photos is set against the bare network's.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import statistics
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from rival_models import load_rival
 from torch import nn
 
 from tunectl.inference.engine import Engine
@@ -87,12 +87,7 @@ def flagship(side: int, rounds: int, rivals: Path | None) -> None:
         "a new alpha": lambda: Engine(model.fold(next(alphas)), cpu, torch.bfloat16),
     }
     if rivals is not None:
-        spec = importlib.util.spec_from_file_location("rivals", rivals / "models.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        ffdnet = module.load("ffdnet_color")
+        ffdnet = load_rival(rivals, "ffdnet_color")
         calls["FFDNet, fp32, default layout"] = lambda: ffdnet(x, 25 / 255)
     found = medians(calls, rounds)
     ours = found["bf16, as apply runs it"]

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rival_models import load_rival
 
 from tunectl.inference.load import load
 from tunectl.learning.evaluation import load_pictures
@@ -87,12 +88,7 @@ def denoisers(rivals: Path | None) -> dict[str, Denoiser]:
 
 
 def ffdnet(folder: Path) -> Denoiser:
-    spec = importlib.util.spec_from_file_location("rivals", folder / "models.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    network = module.load("ffdnet_color")
+    network = load_rival(folder, "ffdnet_color")
 
     def denoise(x: Pixels, level: float) -> Pixels:
         with torch.inference_mode():

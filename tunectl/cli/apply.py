@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,11 +13,10 @@ import typer
 
 from tunectl.cli import choices as c
 from tunectl.cli import console
-from tunectl.errors import DiskFullError, PictureError, TunectlError, UsageError
+from tunectl.cli.strength import check_strengths, parse_strengths
+from tunectl.errors import DiskFullError, TunectlError, UsageError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from tunectl.inference.batch import Files, Tally
     from tunectl.inference.job import Asked, Job, Outcome
     from tunectl.inference.manifest import Manifest, Setup
@@ -148,7 +147,7 @@ def apply(
         if in_place and frame is not None:
             raise UsageError("--in-place and --frame would lose frames", "write elsewhere with -o")
         layout = Layout(output, suffix, f".{ending}" if ending else "", in_place)
-        jobs = plan(inputs, _asked(alpha, level, extrapolate), layout)
+        jobs = plan(inputs, parse_strengths(alpha, level, extrapolate), layout)
         fineness = _quality(quality)
         settings = {
             "precision": precision,
@@ -171,7 +170,7 @@ def apply(
         from tunectl.inference.load import load
 
         loaded = load(model, device=device, precision=precision, tile=tile)
-        strengths = _strengths(
+        strengths = check_strengths(
             loaded,
             model,
             (job.asked for job in jobs),
@@ -249,26 +248,6 @@ def _check_pipes(reads: bool, writes: bool, as_json: bool, manifest: Path | None
         raise UsageError("standard output is a terminal", "redirect it with > or name a file")
 
 
-def _asked(alpha: str | None, level: str | None, extrapolate: bool) -> list[Asked]:
-    """How strong, as it was asked for: one result each. Without a word that is auto."""
-    from tunectl.inference.job import Asked
-    from tunectl.knob import check_alpha
-
-    if alpha is not None and level is not None:
-        raise UsageError("--alpha and --level are both given", "give one of the two")
-    if level is not None:
-        found = [Asked(level=number) for number in c.parse_numbers(level, "--level")]
-    else:
-        found = [
-            Asked() if word.strip() == "auto" else Asked(*c.parse_numbers(word, "--alpha"))
-            for word in ("auto" if alpha is None else alpha).split(",")
-        ]
-    for one in found:
-        if one.alpha is not None:
-            check_alpha(one.alpha, extrapolate)
-    return list(dict.fromkeys(found))
-
-
 def _quality(text: str) -> str | int:
     if text in ("auto", "keep"):
         return text
@@ -294,39 +273,3 @@ def _print_plan(jobs: Sequence[Job], setup: Setup, as_json: bool) -> None:
 
     for job in jobs:
         console.emit(json.dumps(planned(job, setup)) if as_json else console.plan_line(job))
-
-
-def _strengths(
-    model: Model,
-    name: str,
-    asked: Iterable[Asked],
-    extrapolate: bool,
-    chroma_alpha: float | None,
-    alpha_map: Path | None,
-    blend: float,
-) -> dict[Asked, Strength]:
-    """All that decides how strong, checked against the model before any picture is opened."""
-    from tunectl.inference.job import Asked
-    from tunectl.inference.restore import Strength
-    from tunectl.knob import check_alpha
-
-    mask = None if alpha_map is None else _read_map(alpha_map)
-    if chroma_alpha is not None:
-        check_alpha(chroma_alpha, extrapolate)
-    strengths = {}
-    for one in dict.fromkeys(asked):
-        if not model.tunable and one != Asked():
-            raise UsageError(f"{name}: is a plain model without a knob", "leave --alpha away")
-        alpha = model.alpha(one.level) if one.level is not None else one.alpha
-        strengths[one] = Strength(alpha, chroma_alpha, mask, blend, extrapolate)
-    return strengths
-
-
-def _read_map(path: Path) -> NDArray[Any]:
-    """The samples (H, W) of a gray picture. Raises PictureError."""
-    from tunectl.images import read_picture
-
-    pixels = read_picture(path).pixels
-    if pixels.shape[2] != 1:
-        raise PictureError(f"{path}: is not gray", "give a gray picture: black is 0, white is 1")
-    return pixels[..., 0]

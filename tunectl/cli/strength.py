@@ -1,0 +1,73 @@
+"""How strong, from the words of the command line to what a model is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tunectl.cli import choices as c
+from tunectl.errors import PictureError, UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from tunectl.inference.job import Asked
+    from tunectl.inference.model import Model
+    from tunectl.inference.restore import Strength
+
+
+def parse_strengths(alpha: str | None, level: str | None, extrapolate: bool) -> list[Asked]:
+    """How strong, as it was asked for: one result each. Without a word that is auto."""
+    from tunectl.inference.job import Asked
+    from tunectl.knob import check_alpha
+
+    if alpha is not None and level is not None:
+        raise UsageError("--alpha and --level are both given", "give one of the two")
+    if level is not None:
+        found = [Asked(level=number) for number in c.parse_numbers(level, "--level")]
+    else:
+        found = [
+            Asked() if word.strip() == "auto" else Asked(*c.parse_numbers(word, "--alpha"))
+            for word in ("auto" if alpha is None else alpha).split(",")
+        ]
+    for one in found:
+        if one.alpha is not None:
+            check_alpha(one.alpha, extrapolate)
+    return list(dict.fromkeys(found))
+
+
+def check_strengths(
+    model: Model,
+    name: str,
+    asked: Iterable[Asked],
+    extrapolate: bool,
+    chroma_alpha: float | None,
+    alpha_map: Path | None,
+    blend: float,
+) -> dict[Asked, Strength]:
+    """All that decides how strong, checked against the model before any picture is opened."""
+    from tunectl.inference.job import Asked
+    from tunectl.inference.restore import Strength
+    from tunectl.knob import check_alpha
+
+    mask = None if alpha_map is None else _read_map(alpha_map)
+    if chroma_alpha is not None:
+        check_alpha(chroma_alpha, extrapolate)
+    strengths = {}
+    for one in dict.fromkeys(asked):
+        if not model.tunable and one != Asked():
+            raise UsageError(f"{name}: is a plain model without a knob", "leave --alpha away")
+        alpha = model.alpha(one.level) if one.level is not None else one.alpha
+        strengths[one] = Strength(alpha, chroma_alpha, mask, blend, extrapolate)
+    return strengths
+
+
+def _read_map(path: Path) -> NDArray[Any]:
+    """The samples (H, W) of a gray picture. Raises PictureError."""
+    from tunectl.images import read_picture
+
+    pixels = read_picture(path).pixels
+    if pixels.shape[2] != 1:
+        raise PictureError(f"{path}: is not gray", "give a gray picture: black is 0, white is 1")
+    return pixels[..., 0]
