@@ -21,6 +21,7 @@ from tunectl.learning.measure import calibrate, measure, psnr
 from tunectl.learning.options import Options
 from tunectl.learning.photos import Photos, list_photos, seeded
 from tunectl.tasks import build_task
+from tunectl.tasks.denoise import Denoise
 
 CPU = torch.device("cpu")
 TINY = {"width": 4, "blocks": 1}
@@ -90,7 +91,7 @@ def test_a_run_in_minutes_ends_on_time(photos: Path, tmp_path: Path):
 def test_a_gradient_that_is_not_a_number_stops_before_the_weights(
     photos: Path, tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(loop, "_loss", lambda _kind, output, _clean: output.sum() * math.nan)
+    monkeypatch.setattr(Denoise, "loss", lambda _task, _kind, output, *_: output.sum() * math.nan)
     output = tmp_path / "m.safetensors"
     with pytest.raises(DivergedError, match="step 1"):
         train(place(photos, output), options)
@@ -246,3 +247,15 @@ def test_calibration_finds_the_best_alpha_and_is_monotone(way):
 def test_options_that_cannot_be_meant(wrong):
     with pytest.raises(UsageError):
         Options(**({"steps": 10} | wrong))
+
+
+def test_flat_patches_are_of_one_colour_and_not_degraded():
+    clean, noisy = torch.rand(200, 3, 8, 8), torch.rand(200, 3, 8, 8)
+    kept = clean.clone(), noisy.clone()
+    loop._flatten(clean, noisy, 0.3, torch.Generator().manual_seed(0))
+    flat = (clean == clean[:, :, :1, :1]).flatten(1).all(1)
+    assert 40 < flat.sum() < 80
+    assert torch.equal(clean[flat], noisy[flat])
+    assert 0.2 < (clean[flat] == 1).flatten(1).all(1).float().mean() < 0.5
+    assert torch.equal(clean[~flat], kept[0][~flat])
+    assert torch.equal(noisy[~flat], kept[1][~flat])

@@ -16,13 +16,15 @@ class Strength:
     """How strongly to restore.
 
     `alpha` is the knob; None lets the picture decide, or marks a plain model, which has none.
-    `chroma_alpha`, `alpha_map`, `blend` and `extrapolate` are as in calls of a model.
+    `chroma_alpha`, `alpha_map`, `blend`, `keep_colours` and `extrapolate` are as in calls of a
+    model.
     """
 
     alpha: float | None = None
     chroma_alpha: float | None = None
     alpha_map: NDArray[Any] | None = None
     blend: float = 1.0
+    keep_colours: bool = False
     extrapolate: bool = False
 
 
@@ -44,16 +46,16 @@ def restore(model: Model, picture: Picture, strength: Strength) -> Restored:
 
     What lies under fully transparent pixels comes back as it was, and does not reach the others.
     """
+    source, hidden = picture.pixels, None
+    if picture.alpha is not None and not picture.alpha.all():
+        hidden = picture.alpha == 0
+        source = fill_transparent(source, picture.alpha)
     alpha, estimated = strength.alpha, False
     if model.tunable and alpha is None:
-        estimated = strength.alpha_map is None
-        level = model.estimate(picture.pixels, picture.tables) if estimated else None
-        alpha = 1.0 if level is None else model.alpha(level)
-    source, hidden = picture.pixels, None
-    if picture.alpha is not None:
-        hidden = picture.alpha == 0
-        if hidden.any():
-            source = fill_transparent(source, picture.alpha)
+        alpha, estimated = 1.0, strength.alpha_map is None
+        if estimated:
+            seen = None if hidden is None else ~hidden
+            alpha = model.alpha(model.estimate(picture.pixels, picture.tables, seen))
     sink = empty_like(source)
 
     def band_done() -> None:
@@ -67,6 +69,7 @@ def restore(model: Model, picture: Picture, strength: Strength) -> Restored:
         alpha_map=strength.alpha_map,
         chroma_alpha=strength.chroma_alpha,
         blend=strength.blend,
+        keep_colours=strength.keep_colours,
         extrapolate=strength.extrapolate,
         band_done=band_done,
     )

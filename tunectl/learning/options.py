@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tunectl.errors import UsageError
 
 OPTIMIZERS = ("adamw", "adam")
-LOSSES = ("charbonnier", "l1")
+LOSSES = ("charbonnier", "l1", "psnr")
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,10 @@ class Options:
     falls along a cosine to zero at the end of the run, whichever way its length is given. `batch`
     patches of `patch` pixels make a step; they are shared among `draws` levels, so that one step
     sees weak and strong inputs. `bias` above 1 draws weak levels more often: the level's share of
-    the range is u ** bias for uniform u. `gray` is the share of gray patches, `ema` the decay of
-    the averaged weights (the ones that are kept), `clip` the largest gradient norm.
+    the range is u ** bias for uniform u. `gray` is the share of gray patches; `flat` that of
+    patches of one colour which are not degraded, whatever alpha says: they teach that a flat area
+    stays as it is, up to the picture's border. `ema` is the decay of the averaged weights (the
+    ones that are kept), `clip` the largest gradient norm.
     """
 
     steps: int | None = None
@@ -33,6 +35,7 @@ class Options:
     loss: str = "charbonnier"
     bias: float = 1.0
     gray: float = 0.15
+    flat: float = 0.03
     ema: float = 0.998
     clip: float = 0.5
     seed: int = 0
@@ -56,8 +59,8 @@ class Options:
             raise UsageError(f"no loss is called {self.loss!r}", f"known: {LOSSES}")
         if self.lr <= 0 or self.bias <= 0 or self.clip <= 0:
             raise UsageError("--lr, --bias and --clip must be positive", "raise them")
-        if not (0 <= self.ema < 1 and 0 <= self.gray <= 1):
-            raise UsageError("--ema lies in [0, 1) and --gray in [0, 1]", "correct them")
+        if not (0 <= self.ema < 1 and 0 <= self.gray <= 1 and 0 <= self.flat < 1):
+            raise UsageError("--ema and --flat lie in [0, 1), --gray in [0, 1]", "correct them")
 
     @property
     def length(self) -> float:

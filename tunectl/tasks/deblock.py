@@ -46,7 +46,6 @@ class Deblock(Task):
     symbol = "quality"
     weakest = 100.0
     strongest = 1.0
-    default_levels = (95.0, 10.0)
 
     def degrade(
         self, clean: Tensor, level: float, generator: torch.Generator, gray: Tensor | None = None
@@ -67,7 +66,12 @@ class Deblock(Task):
             pictures.append(coded[:, top : top + height, left : left + width])
         return torch.stack(pictures).to(clean.device)
 
-    def estimate(self, pixels: NDArray[Any], tables: Tables | None = None) -> float | None:
+    def estimate(
+        self,
+        pixels: NDArray[Any],
+        tables: Tables | None = None,
+        seen: NDArray[np.bool_] | None = None,
+    ) -> float | None:
         """The quality whose luma table is nearest to the file's; None without tables."""
         if not tables or 0 not in tables:
             return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -30,7 +31,6 @@ class Denoise(Task):
     symbol = "sigma"
     weakest = 0.0
     strongest = 255.0
-    default_levels = (0.0, 75.0)
 
     def degrade(
         self, clean: Tensor, level: float, generator: torch.Generator, gray: Tensor | None = None
@@ -43,8 +43,13 @@ class Denoise(Task):
             noisy = noisy.mul(255).round().clamp(0, 255).div(255)
         return noisy
 
-    def estimate(self, pixels: NDArray[Any], tables: Tables | None = None) -> float | None:
-        return noise_level(pixels)
+    def estimate(
+        self,
+        pixels: NDArray[Any],
+        tables: Tables | None = None,
+        seen: NDArray[np.bool_] | None = None,
+    ) -> float | None:
+        return noise_level(pixels, seen)
 
     def expected_error(self, level: float) -> float:
         return 1 + 0.15 * level

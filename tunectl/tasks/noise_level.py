@@ -11,22 +11,23 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 PATCHES = 8_000
+TRIES = 8  # places drawn for each patch that is wanted, where some pixels are not to be looked at
 PEAK = 255.0
 # On photos without noise the coarser scale reads up to about 3.3 times the finer one (texture),
 # on noise that a camera or a JPEG has smoothed, 5 to 25 times.
 SMOOTHED = 4.0
 
 
-def noise_level(pixels: NDArray[Any]) -> float:
+def noise_level(pixels: NDArray[Any], seen: NDArray[np.bool_] | None = None) -> float:
     """The noise to remove as a standard deviation in 8-bit steps.
 
     `pixels` are (H, W, C), uint8, uint16 or floating in [0, 1]; floats beyond that range were not
-    clipped.
+    clipped. Where `seen` (H, W) is given, only what it marks is looked at.
     White noise is read at full size. Where that says next to nothing and the picture at half
     size says much more, its noise was smoothed, and half size is believed. Below about ten
     pixels a side nothing can be told, and the answer is 0.
     """
-    patches, side = _patches(pixels)
+    patches, side = _patches(pixels, seen)
     if not len(patches):
         return 0.0
     fine = _before_clipping(patches[:, :side, :side])
@@ -36,18 +37,27 @@ def noise_level(pixels: NDArray[Any]) -> float:
     return coarse if coarse > SMOOTHED * fine else fine
 
 
-def _patches(pixels: NDArray[Any]) -> tuple[Floats, int]:
+def _patches(pixels: NDArray[Any], seen: NDArray[np.bool_] | None) -> tuple[Floats, int]:
     """Random (N, 2s, 2s, C) in 8-bit steps, and s: 8, or 4 where the picture is small."""
     height, width, channels = pixels.shape
     peaks = {"uint8": 255, "uint16": 65535}
     scale = PEAK / peaks.get(pixels.dtype.name, 1)
     for side, enough in ((8, 20), (4, 4)):
         rows, columns = (max(0, size - 2 * side + 1) for size in (height, width))
-        if rows * columns >= enough * channels * side**2:
-            windows = sliding_window_view(pixels, (2 * side, 2 * side), axis=(0, 1))
-            chosen = np.random.default_rng(0).integers(0, rows * columns, PATCHES)
-            patches = windows[chosen // columns, chosen % columns]
-            return np.moveaxis(patches, 1, -1) * np.float32(scale), side
+        if rows * columns < enough * channels * side**2:
+            continue
+        random, window = np.random.default_rng(0), (2 * side, 2 * side)
+        if seen is None:
+            chosen = random.integers(0, rows * columns, PATCHES)
+        else:
+            drawn = random.integers(0, rows * columns, PATCHES * TRIES)
+            masks = sliding_window_view(seen, window)[drawn // columns, drawn % columns]
+            chosen = drawn[masks.all(axis=(1, 2))][:PATCHES]
+            if len(chosen) < enough * channels * side**2 / TRIES:
+                continue
+        patches = sliding_window_view(pixels, window, axis=(0, 1))
+        patches = patches[chosen // columns, chosen % columns]
+        return np.moveaxis(patches, 1, -1) * np.float32(scale), side
     return np.empty((0, 0, 0, 0)), 0
 
 
