@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, TypeVar, get_type_hints
 
@@ -68,6 +69,11 @@ def _convert(value: Any, hint: Any) -> Any:
         if not 1 <= number <= LARGEST:
             raise ValueError(f"{value!r} is not a whole number from 1 to {LARGEST}")
         return number
+    if hint is float:
+        real = float(value)
+        if not math.isfinite(real) or real < 0:
+            raise ValueError(f"{value!r} is not a number from 0")
+        return real
     if hint is str:
         return str(value)
     raise TypeError(f"a field of type {hint} cannot be read")

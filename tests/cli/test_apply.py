@@ -129,6 +129,7 @@ def test_chroma_alpha_map_and_blend_change_the_picture(cli, common: Words, plain
         "map": ["--alpha-map", "map.png"],
         "mapped": ["-a", 0.5, "--alpha-map", "map.png"],
         "blend": ["-a", 0.5, "--blend", 0.5],
+        "colours": ["-a", 0.5, "--keep-colours"],
         "plain": ["-m", plain_file, "--blend", 0.5],
     }
     for name, words in variants.items():

@@ -14,11 +14,12 @@ from tunectl.checkpoint import Header, Knob, Part
 from tunectl.inference.load import load
 from tunectl.learning import jobs
 from tunectl.learning.options import Options
-from tunectl.networks import NETWORKS, Network, build_network, receptive_radius
+from tunectl.networks import NETWORKS, Network, build_network, norms_of, receptive_radius
 from tunectl.tuners import TUNERS, Mapped, Tunable, build_tuner
 
 SMALL = {
     "adafm-net": {"width": 8, "blocks": 2},
+    "transform-net": {"width": 8, "blocks": 2},
     "unet": {"widths": [8, 12], "encoder": [1, 1], "decoder": [1]},
 }
 VARIANTS = [(name, {}) for name in TUNERS] + [("ftn", {"groups": 4}), ("adafm", {"kernel": 5})]
@@ -109,6 +110,8 @@ def test_a_constant_map_equals_the_scalar(network, tuner, fields, knots):
 def test_a_map_moves_what_lies_near_it_and_nothing_else(network, tuner, fields, knots):
     base, model = make(network, tuner, fields, knots)
     perturb(model)
+    if norms_of([model]):
+        pytest.skip("an instance norm carries every pixel's share everywhere")
     radius = receptive_radius(model.fold(1.0))
     width = 4 * radius + 64
     x = torch.rand(1, 3, 16, width, generator=torch.Generator().manual_seed(2))

@@ -10,6 +10,7 @@ from PIL import Image
 
 import tunectl
 from tunectl import checkpoint
+from tunectl.checkpoint import Header, Part
 from tunectl.errors import (
     AlphaError,
     CheckpointError,
@@ -22,8 +23,16 @@ from tunectl.inference.engine import Engine
 from tunectl.inference.find import find_model
 from tunectl.inference.interpolate import fold_file, mix_files
 from tunectl.inference.load import load
-from tunectl.inference.tiles import Grid, run_tiled
-from tunectl.networks import NETWORKS, build_network, receptive_radius
+from tunectl.inference.model import Model
+from tunectl.inference.tiles import Grid, run_tiled, shrink
+from tunectl.learning.measure import psnr
+from tunectl.networks import (
+    NETWORKS,
+    build_network,
+    fixed_statistics,
+    norms_of,
+    receptive_radius,
+)
 from tunectl.tuners import Tunable, build_tuner
 
 CPU = torch.device("cpu")
@@ -31,6 +40,7 @@ CPU = torch.device("cpu")
 # the shape. With odd widths a rounding tie may fall the other way in a tile.
 SMALL = {
     "adafm-net": {"width": 16, "blocks": 1},
+    "transform-net": {"width": 16, "blocks": 1},
     "unet": {"widths": [16, 32], "encoder": [1, 1], "decoder": [1]},
 }
 
@@ -43,7 +53,8 @@ def tiled(network, precision, tile, picture, short=0):
     halo = -(-receptive_radius(network) // network.stride) * network.stride - short
     sink = torch.empty_like(picture[0])
     engine = Engine(network, CPU, precision)
-    run_tiled(engine, picture[0], sink, Grid(network.stride, halo, tile))
+    with fixed_statistics(norms_of([network]), lambda: engine(picture)):
+        run_tiled(engine, picture[0], sink, Grid(network.stride, halo, tile))
     return sink
 
 
@@ -75,6 +86,37 @@ def test_a_halo_one_stride_short_does_show():
     picture = torch.rand(1, 3, 256, 600)
     whole = tiled(network, torch.float32, 4096, picture)
     assert not torch.equal(tiled(network, torch.float32, 256, picture, short=4), whole)
+
+
+def test_instance_norms_see_the_whole_picture(monkeypatch: pytest.MonkeyPatch):
+    torch.manual_seed(0)
+    network = build_network("transform-net", SMALL["transform-net"])
+    header = Header(network=Part("transform-net", SMALL["transform-net"]), plain=True)
+    y, x = torch.meshgrid(torch.linspace(0, 9, 400), torch.linspace(0, 5, 700), indexing="ij")
+    picture = torch.stack([(x + i).sin() * (y * (i + 1) / 2).cos() / 2 + 0.5 for i in range(3)])
+    whole = network.eval()(picture[None])[0].detach().clamp(0, 1)
+
+    def restored(tile: int) -> torch.Tensor:
+        return Model(header, network, CPU, torch.float32, tile)(picture)
+
+    torch.testing.assert_close(restored(2048), whole, atol=1e-5, rtol=0)
+    torch.testing.assert_close(restored(256), whole, atol=1e-5, rtol=0)
+    own = norms_of([network])
+    assert all(norm.statistics is None and not norm.recording for norm in own)
+    monkeypatch.setattr("tunectl.inference.model.WHOLE_AREA", 70_000)
+    assert psnr(restored(256)[None], whole[None]) > 35
+    assert torch.equal(in_8_bits(restored(256)), in_8_bits(restored(2048)))
+    with pytest.raises(UsageError, match="CMYK"):
+        Model(header, network, CPU, torch.float32, 256)(np.zeros((400, 700, 4), np.uint8))
+
+
+def test_a_picture_is_shrunk_by_averaging_its_pixels():
+    planes = torch.randint(0, 256, (3, 301, 500), dtype=torch.uint8)
+    small = shrink(planes, 20_000)
+    assert small.shape == (1, 3, 101, 167)
+    mean = planes[:, 3:6, 6:9].float().mean((1, 2)) / 255
+    torch.testing.assert_close(small[0, :, 1, 2], mean)
+    torch.testing.assert_close(shrink(planes, 1e9)[0], planes / 255)
 
 
 def test_gray_is_answered_in_gray(tunable_file: Path):
@@ -254,6 +296,16 @@ def test_chroma_has_a_strength_of_its_own(tunable_file: Path):
     torch.testing.assert_close(both[:, 0] - both[:, 1], strong[:, 0] - strong[:, 1])
     gray = picture[:, :1]
     assert torch.equal(model(gray, alpha=0.1, chroma_alpha=0.9), model(gray, alpha=0.1))
+
+
+def test_keeping_colours_takes_the_luma_alone(plain_file: Path):
+    model = load(plain_file, device="cpu", precision="fp32")
+    picture = torch.rand(3, 20, 20) * 0.5 + 0.25
+    kept, whole = model(picture, keep_colours=True), model(picture)
+    luma = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
+    torch.testing.assert_close((luma * kept).sum(0), (luma * whole).sum(0))
+    torch.testing.assert_close(kept[0] - kept[2], picture[0] - picture[2])
+    assert torch.equal(model(picture[:1], keep_colours=True), model(picture[:1]))
 
 
 def test_blend_mixes_with_the_input(plain_file: Path):

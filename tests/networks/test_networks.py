@@ -5,10 +5,18 @@ import torch
 from torch import nn
 
 from tunectl.errors import UsageError
-from tunectl.networks import NETWORKS, build_network, macs_per_pixel, receptive_radius
+from tunectl.networks import (
+    NETWORKS,
+    build_network,
+    fixed_statistics,
+    macs_per_pixel,
+    norms_of,
+    receptive_radius,
+)
 
 SMALL = {
     "adafm-net": {"width": 4, "blocks": 1},
+    "transform-net": {"width": 4, "blocks": 1},
     "unet": {"widths": [4, 6, 8], "encoder": [1, 1, 1], "decoder": [1, 1]},
 }
 
@@ -38,6 +46,47 @@ def test_adafm_net_computes_what_the_paper_draws():
     torch.testing.assert_close(network(x), expected)
 
 
+def test_transform_net_is_the_published_one():
+    network = build_network("transform-net")
+    convs = network.convolutions()
+    assert sum(p.numel() for p in network.parameters()) == 1_679_235
+    assert sum(p.numel() for conv in convs.values() for p in conv.parameters()) == 1_676_035
+    assert len(convs) == 16
+    assert macs_per_pixel(network) == 153_792
+
+
+def test_transform_net_computes_what_is_published():
+    """Against the same layers by torch's own instance norm."""
+    network = build_network("transform-net", {"width": 4, "blocks": 2, "residual": True})
+    for norm in norms_of([network]):
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+
+    def normed(norm, y):
+        return nn.functional.instance_norm(y, weight=norm.weight, bias=norm.bias)
+
+    y = x = torch.rand(2, 3, 16, 24)
+    for layer in network.down:
+        y = torch.relu(normed(layer.norm, layer.conv(y)))
+    for block in network.blocks:
+        z = torch.relu(normed(block.norm_a, block.conv_a(y)))
+        y = y + normed(block.norm_b, block.conv_b(z))
+    for layer in network.up:
+        doubled = nn.functional.interpolate(y, scale_factor=2)
+        y = torch.relu(normed(layer.norm, layer.conv(doubled)))
+    torch.testing.assert_close(network(x), x + network.last(y), atol=1e-5, rtol=1e-4)
+
+
+def test_fixed_statistics_are_those_of_the_run_and_no_longer():
+    network = build_network("transform-net", {"width": 4, "blocks": 1})
+    whole, part = torch.rand(1, 3, 32, 32), torch.rand(1, 3, 16, 16)
+    own = network(part)
+    with torch.no_grad(), fixed_statistics(norms_of([network]), lambda: network(whole)):
+        torch.testing.assert_close(network(whole), network(whole))
+        assert not torch.allclose(network(part), own, atol=1e-3)
+    assert torch.equal(network(part), own)
+
+
 def test_flagship_stays_within_its_arithmetic():
     assert macs_per_pixel(build_network("unet")) <= 250_000
 
@@ -52,12 +101,12 @@ def test_any_size_comes_back_as_it_was(name, size):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_no_batch_norm_and_named_identity_sites(name):
     network = build_network(name, SMALL[name])
-    assert not any("Norm" in type(module).__name__ for module in network.modules())
-    convs = network.convolutions()
+    assert not any("BatchNorm" in type(module).__name__ for module in network.modules())
     for site, facts in network.sites.items():
         assert isinstance(network.get_submodule(site), nn.Identity)
         if facts.after is not None:
-            assert convs[facts.after].out_channels == facts.channels
+            layer = network.get_submodule(facts.after)
+            assert len(layer.weight) == facts.channels
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -68,6 +117,8 @@ def test_receptive_radius_is_where_the_output_stops_moving(name):
     radius = receptive_radius(network)
     for parameter in network.parameters():  # positive, so that nothing cancels
         parameter.data.abs_()
+    for norm in norms_of([network]):
+        norm.statistics = torch.zeros(1), torch.ones(1)
     side = 2 * (-(-(radius + network.stride) // network.stride)) * network.stride
     x = torch.rand(1, 3, network.stride, 2 * side, dtype=torch.double, requires_grad=True)
     y = network(x)

@@ -61,6 +61,12 @@ def apply(
             min=0, max=1, help="Share of the result in a mix with the input, for plain models."
         ),
     ] = 1.0,
+    keep_colours: Annotated[
+        bool,
+        typer.Option(
+            "--keep-colours", help="Take only the result's luma: a style, in the photo's colours."
+        ),
+    ] = False,
     extrapolate: Annotated[
         bool, typer.Option("--extrapolate", help="Allow alpha outside 0 to 1.")
     ] = False,
@@ -154,6 +160,7 @@ def apply(
             "chroma_alpha": chroma_alpha,
             "alpha_map": alpha_map and file_sha256(alpha_map),
             "blend": blend,
+            "keep_colours": keep_colours,
             "frame": frame,
             "quality": fineness,
             "strip_metadata": strip_metadata,
@@ -178,6 +185,7 @@ def apply(
             chroma_alpha,
             alpha_map,
             blend,
+            keep_colours,
         )
         stdin = sys.stdin.buffer.read() if PIPE in inputs else b""
         files = Files(frame, max_pixels, fineness, strip_metadata, stdin)

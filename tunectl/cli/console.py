@@ -141,8 +141,8 @@ class TrainingProgress:
         )
         self._bar.update(self._task, completed=report.share, description=words)
         if report.validation:
-            table = "  ".join(f"{level}: {db:.2f}" for level, db in report.validation.items())
-            line = f"{report.share:4.0%}  {words}  dB at level {table}"
+            table = "  ".join(f"{name}: {value:.2f}" for name, value in report.validation.items())
+            line = f"{report.share:4.0%}  {words}  at level {table}"
             if self._console.is_terminal:
                 self._console.print(line, highlight=False)
             else:

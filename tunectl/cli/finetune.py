@@ -13,7 +13,9 @@ from tunectl.cli.learning import Run, learns
 def finetune(
     run: Run,
     base: Annotated[str, typer.Argument(help="A plain model trained for one level.")],
-    level: Annotated[float, typer.Option(help="The level at alpha 1.")],
+    level: Annotated[
+        float | None, typer.Option(help="The level at alpha 1; of a style not needed.")
+    ] = None,
     tuner: Annotated[str, typer.Option(help="dni, ftn, adafm or dynamic-net.")] = "ftn",
     way: Annotated[
         str,

@@ -41,9 +41,12 @@ def _shared(
     lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,
     warmup: Annotated[int, typer.Option(help="Steps until the rate is reached.")] = 200,
     optimizer: Annotated[str, typer.Option(help="adamw or adam.")] = "adamw",
-    loss: Annotated[str, typer.Option(help="charbonnier or l1.")] = "charbonnier",
+    loss: Annotated[str, typer.Option(help="charbonnier, l1 or psnr.")] = "charbonnier",
     bias: Annotated[float, typer.Option(help="Above 1, weak levels are drawn more often.")] = 1.0,
     gray: Annotated[float, typer.Option(help="Share of gray patches.")] = 0.15,
+    flat: Annotated[
+        float, typer.Option(help="Share of patches of one colour, which stay as they are.")
+    ] = 0.03,
     ema: Annotated[float, typer.Option(help="Decay of the averaged weights.")] = 0.998,
     clip: Annotated[float, typer.Option(help="Largest gradient norm.")] = 0.5,
     seed: Annotated[int, typer.Option(help="All randomness follows from it.")] = 0,
@@ -57,6 +60,13 @@ def _shared(
     validation: Annotated[
         Path | None,
         typer.Option(help="Folder of photos to validate on; else every 16th photo is held out."),
+    ] = None,
+    style: Annotated[
+        Path | None, typer.Option(help="For --task style: a picture of the style at alpha 1.")
+    ] = None,
+    from_style: Annotated[
+        Path | None,
+        typer.Option(help="And one of the style at alpha 0, where that is not the photo."),
     ] = None,
     exclude: Annotated[
         list[str], typer.Option(help="Leave out photos whose name matches, such as 'scan_*'.")
@@ -105,6 +115,8 @@ def _run(given: dict[str, Any], progress: console.TrainingProgress) -> Run:
         data=given["data"],
         output=given["output"],
         validation=given["validation"],
+        style=given["style"],
+        from_style=given["from_style"],
         exclude=tuple(given["exclude"]),
         device=given["device"],
         precision=given["precision"],

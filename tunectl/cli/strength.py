@@ -45,6 +45,7 @@ def check_strengths(
     chroma_alpha: float | None,
     alpha_map: Path | None,
     blend: float,
+    keep_colours: bool,
 ) -> dict[Asked, Strength]:
     """All that decides how strong, checked against the model before any picture is opened."""
     from tunectl.inference.job import Asked
@@ -59,7 +60,7 @@ def check_strengths(
         if not model.tunable and one != Asked():
             raise UsageError(f"{name}: is a plain model without a knob", "leave --alpha away")
         alpha = model.alpha(one.level) if one.level is not None else one.alpha
-        strengths[one] = Strength(alpha, chroma_alpha, mask, blend, extrapolate)
+        strengths[one] = Strength(alpha, chroma_alpha, mask, blend, keep_colours, extrapolate)
     return strengths
 
 

@@ -15,9 +15,15 @@ from tunectl.cli.learning import Run, learns
 @learns
 def train(
     run: Run,
-    level: Annotated[str, typer.Option(help="A level, or a range such as 0-75.")],
-    task: Annotated[str, typer.Option(help="denoise or deblock.")] = "denoise",
-    network: Annotated[str, typer.Option(help="adafm-net or unet.")] = "unet",
+    level: Annotated[
+        str | None,
+        typer.Option(help="A level, or a range such as 0-75; of a style, 0-1 and not needed."),
+    ] = None,
+    task: Annotated[str, typer.Option(help="denoise, deblock or style.")] = "denoise",
+    network: Annotated[
+        str | None,
+        typer.Option(help="adafm-net, unet or transform-net; else what suits the task."),
+    ] = None,
     tuner: Annotated[
         str | None,
         typer.Option(help="dni, ftn, adafm or dynamic-net: learn the whole range by one knob."),
@@ -39,8 +45,10 @@ def train(
     tunectl train --task denoise --network adafm-net --level 15 \\
         --data photos --steps 20000 -o base.safetensors
     tunectl train --tuner dni --level 0-75 --data photos --minutes 90 -o mine.safetensors
+    tunectl train --task style --style wave.jpg --data photos --steps 2000 --patch 256 \\
+        --batch 4 -o wave.safetensors
     """
-    levels = c.parse_levels(level)
+    levels = None if level is None else c.parse_levels(level)
     from tunectl.fields import parse_fields
     from tunectl.learning import jobs
 
@@ -48,7 +56,7 @@ def train(
         replace(run.place, start=start),
         run.options,
         task,
-        network,
+        network or ("transform-net" if task == "style" else "unet"),
         levels,
         parse_fields(network_field, "--network-field"),
         parse_fields(task_field, "--task-field"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tunectl.bundled import bundled_folders
 from tunectl.errors import CheckpointError
 
 ENDING = ".safetensors"
@@ -31,6 +32,4 @@ def model_folders() -> list[Path]:
 
     home = os.environ.get("TUNECTL_HOME")
     user = Path(home) if home else user_data_path("tunectl")
-    package = Path(__file__).parents[1]
-    # In a wheel the weights lie inside the package, in a checkout beside it.
-    return [user, package / "weights", package.parent / "weights"]
+    return [user, *bundled_folders()]

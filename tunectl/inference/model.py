@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -17,9 +18,9 @@ from tunectl.checkpoint import Header
 from tunectl.errors import AlphaError, ResourceError, UsageError, is_out_of_memory
 from tunectl.inference.engine import Engine
 from tunectl.inference.memory import bytes_per_pixel, choose_tile
-from tunectl.inference.tiles import SMALLEST_SIDE, Grid, Step, run_tiled
+from tunectl.inference.tiles import SMALLEST_SIDE, Grid, Step, run_tiled, shrink
 from tunectl.knob import Knob, check_alpha
-from tunectl.networks import Network, receptive_radius
+from tunectl.networks import Network, fixed_statistics, norms_of, receptive_radius
 from tunectl.tasks import build_task
 from tunectl.tuners import Mapped, Tunable
 
@@ -27,6 +28,7 @@ Picture = TypeVar("Picture", Tensor, Image.Image, NDArray[np.generic])
 KEPT_FOLDS = 4
 MAPPED = "map"  # the key of the engine that takes alpha per pixel
 LUMA = (0.299, 0.587, 0.114)  # BT.601, as in JPEG
+WHOLE_AREA = 2_000_000  # of the picture from which instance norms take their statistics
 UNTILED_AREA = 512**2  # so few pixels need no thought about memory
 
 
@@ -83,6 +85,7 @@ class Model:
         alpha_map: NDArray[Any] | None = None,
         chroma_alpha: float | None = None,
         blend: float = 1.0,
+        keep_colours: bool = False,
         extrapolate: bool = False,
     ) -> Picture:
         """Restore a picture at one alpha, or at the alpha calibrated for `level`.
@@ -94,16 +97,16 @@ class Model:
 
         `alpha_map`, (H, W), uint8, uint16 or floating in [0, 1], is alpha per pixel, times `alpha`
         or the level's where one is given. `chroma_alpha` gives the colour differences an alpha of
-        their own. `blend` below 1 mixes the result with the input. Raises AlphaError where alpha
-        or level is missing, given twice or outside the knob, UsageError for another kind of
-        picture.
+        their own. `blend` below 1 mixes the result with the input; `keep_colours` takes only the
+        result's luma. Raises AlphaError where alpha or level is missing, given twice or outside
+        the knob, UsageError for another kind of picture.
         """
         if level is not None:
             if alpha is not None:
                 raise AlphaError("alpha and level are both given", "give one of the two")
             alpha = self.alpha(level)
         mask = None if alpha_map is None else torch.from_numpy(_samples(alpha_map))
-        step = self._step(alpha, mask is not None, chroma_alpha, blend, extrapolate)
+        step = self._step(alpha, mask is not None, chroma_alpha, blend, keep_colours, extrapolate)
         if isinstance(picture, Tensor):
             batch = picture[None] if picture.ndim == 3 else picture
             if batch.ndim != 4 or batch.shape[1] not in (1, 3):
@@ -124,16 +127,19 @@ class Model:
         )
 
     def estimate(
-        self, pixels: NDArray[Any], tables: Mapping[int, Sequence[int]] | None = None
+        self,
+        pixels: NDArray[Any],
+        tables: Mapping[int, Sequence[int]] | None = None,
+        seen: NDArray[np.bool_] | None = None,
     ) -> float:
         """The level to restore a picture at, told from its pixels, within the knob's range.
 
-        `pixels` and `tables` are as `Task.estimate` has them. Raises AlphaError where nothing can
-        be told.
+        `pixels`, `tables` and `seen` are as `Task.estimate` has them. Raises AlphaError where
+        nothing can be told.
         """
         knob, part = self._knob(), self.header.task
         assert part is not None
-        level = build_task(part.name, part.fields).estimate(_samples(pixels), tables)
+        level = build_task(part.name, part.fields).estimate(_samples(pixels), tables, seen)
         if level is None:
             raise AlphaError(
                 f"how strongly to {part.name} cannot be told from this picture",
@@ -151,6 +157,7 @@ class Model:
         alpha_map: NDArray[Any] | None = None,
         chroma_alpha: float | None = None,
         blend: float = 1.0,
+        keep_colours: bool = False,
         extrapolate: bool = False,
         band_done: Callable[[], None] = lambda: None,
     ) -> None:
@@ -160,7 +167,7 @@ class Model:
         after each row of windows.
         """
         mask = None if alpha_map is None else torch.from_numpy(_samples(alpha_map))
-        step = self._step(alpha, mask is not None, chroma_alpha, blend, extrapolate)
+        step = self._step(alpha, mask is not None, chroma_alpha, blend, keep_colours, extrapolate)
         self._run_tiled(step, _planes(_samples(pixels)), _planes(sink), mask, band_done)
 
     def _knob(self) -> Knob:
@@ -174,6 +181,7 @@ class Model:
         mapped: bool,
         chroma_alpha: float | None,
         blend: float,
+        keep_colours: bool,
         extrapolate: bool,
     ) -> Step:
         """What happens to one window of a picture."""
@@ -190,9 +198,9 @@ class Model:
         def colour(x: Tensor, mask: Tensor | None) -> Tensor:
             y = engine(x, None if mask is None else mask * scale)
             if chroma is not None and x.shape[1] == 3:
-                # Adding one amount to all three channels moves luma alone, by that amount.
-                z = chroma(x)
-                y = z + torch.einsum("nchw,c->nhw", y - z, torch.tensor(LUMA))[:, None]
+                y = _with_luma(chroma(x), y)
+            if keep_colours and x.shape[1] == 3:
+                y = _with_luma(x, y)
             return y if blend == 1 else torch.lerp(x, y, blend)
 
         def step(x: Tensor, mask: Tensor | None) -> Tensor:
@@ -262,7 +270,8 @@ class Model:
         while True:
             grid = self._grid(height, width, mask is not None)
             try:
-                return run_tiled(step, source, sink, grid, mask, band_done)
+                with self._whole_statistics(step, source, mask, grid):
+                    return run_tiled(step, source, sink, grid, mask, band_done)
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
@@ -271,6 +280,25 @@ class Model:
                         f"{self.device}: out of memory", "close other programs and try again"
                     ) from error
             self.tile = max(SMALLEST_SIDE, min(grid.tile, max(height, width)) // 2)
+
+    def _whole_statistics(
+        self, step: Step, source: Tensor, mask: Tensor | None, grid: Grid
+    ) -> contextlib.AbstractContextManager[None]:
+        """Instance norms see the whole picture at once, at most 2 megapixels of it, or windows
+        would show. A picture that is one window has its own."""
+        norms = norms_of(engine.network for engine in self._engines.values())
+        area = source.shape[-2] * source.shape[-1]
+        rows, columns = grid.cover(*source.shape[-2:])
+        if not norms or (len(rows) * len(columns) == 1 and area <= WHOLE_AREA):
+            return contextlib.nullcontext()
+        if len(source) == 4:
+            raise UsageError(
+                "a model with instance norm does not take CMYK", "convert the picture to RGB"
+            )
+        most = min(WHOLE_AREA, grid.tile**2)
+        whole = shrink(source, most)
+        small_mask = None if mask is None else shrink(mask[None], most)
+        return fixed_statistics(norms, lambda: step(whole, small_mask))
 
     def _run_array(
         self, step: Step, array: NDArray[np.generic], mask: Tensor | None
@@ -282,6 +310,12 @@ class Model:
             )
         restored = self._run(step, _planes(_samples(planes)), mask).permute(1, 2, 0).numpy()
         return restored.astype(array.dtype, copy=False).reshape(array.shape)
+
+
+def _with_luma(colour: Tensor, luma: Tensor) -> Tensor:
+    """The colour differences of one (N, 3, H, W) with the luma of another."""
+    # Adding one amount to all three channels moves luma alone, by that amount.
+    return colour + torch.einsum("nchw,c->nhw", luma - colour, torch.tensor(LUMA))[:, None]
 
 
 def _planes(array: NDArray[Any]) -> Tensor:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import avg_pool2d, pad
 
 # Convolution libraries change their way of summing for feature maps below some tens of thousands
 # of samples. Windows stay above that, so that a rounding tie falls the same way in every window.
 SMALLEST_SIDE = 256
 SMALLEST_AREA = SMALLEST_SIDE**2
+STRIP = 64  # rows of a shrunken picture that are made at once
 
 Step = Callable[[Tensor, Tensor | None], Tensor]
 _DTYPES = {torch.uint8: 255.0, torch.uint16: 65535.0}
@@ -97,15 +99,32 @@ def run_tiled(
         band_done()
 
 
+def shrink(plane: Tensor, most: float) -> Tensor:
+    """(C, H, W) of any sample type as (1, C, h, w) float32 in [0, 1], of at most `most` pixels.
+
+    Whole pixels are averaged, strip by strip: the picture may be larger than memory.
+    """
+    height, width = plane.shape[-2:]
+    factor = math.ceil(math.sqrt(height * width / most))
+    strips = []
+    for top in range(0, height, STRIP * factor):
+        strip = _samples(plane[:, top : top + STRIP * factor])
+        strips.append(avg_pool2d(strip, factor, ceil_mode=True) if factor > 1 else strip)
+    return torch.cat(strips, 2)
+
+
 def _cut(plane: Tensor, row: Span, column: Span) -> Tensor:
     """A window as (1, C, h, w) float32 in [0, 1]; beyond the picture its edge is repeated."""
     part = plane[:, row.start : row.end, column.start : column.end]
-    x = part.to(torch.float32)[None]
-    if plane.dtype in _DTYPES:
-        x = x / _DTYPES[plane.dtype]
+    x = _samples(part)
     bottom = row.end - row.start - x.shape[2]
     right = column.end - column.start - x.shape[3]
     return pad(x, (0, right, 0, bottom), mode="replicate") if bottom or right else x
+
+
+def _samples(plane: Tensor) -> Tensor:
+    x = plane.to(torch.float32)[None]
+    return x / _DTYPES[plane.dtype] if plane.dtype in _DTYPES else x
 
 
 def _as_samples(y: Tensor, dtype: torch.dtype) -> Tensor:

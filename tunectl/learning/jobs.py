@@ -34,6 +34,7 @@ from tunectl.tuners import Tunable, build_tuner
 
 VALIDATION_PICTURES = 12
 VALIDATION_SIZE = 192
+STYLE_CROPS = 4  # of them, where each is sent through a perceptual network
 HELD_OUT = 16  # every 16th photo, where no folder for validation is named
 
 
@@ -42,12 +43,15 @@ class Place:
     """Where photos come from, where the model goes, and on what it is trained.
 
     `start` names a model of the same shape whose weights a new run begins with; `resume` goes on
-    with an interrupted run instead.
+    with an interrupted run instead. `style` is the picture of the style at alpha 1, `from_style`
+    that of the one at alpha 0, where it is not the photo itself.
     """
 
     data: Path
     output: Path
     validation: Path | None = None
+    style: Path | None = None
+    from_style: Path | None = None
     exclude: tuple[str, ...] = ()
     device: str = "auto"
     precision: str = "auto"
@@ -60,13 +64,25 @@ class Place:
     report: Callable[[Report], None] = field(default=lambda report: None)
     say: Callable[[str], None] = field(default=lambda words: None)
 
+    def style_pictures(self) -> dict[str, Path]:
+        """The pictures of styles by their role."""
+        pictures = {"first": self.from_style, "second": self.style}
+        return {role: path for role, path in pictures.items() if path is not None}
+
+    def style_names(self, task: str) -> dict[str, str]:
+        """What the styles are called, by their role. Raises UsageError if `task` has none."""
+        names = {role: path.stem for role, path in self.style_pictures().items()}
+        if names and task != "style":
+            raise UsageError(f"{task} knows no styles", "give --task style, or leave --style away")
+        return names
+
 
 def train(
     place: Place,
     options: Options,
     task: str,
     network: str,
-    levels: Sequence[float],
+    levels: Sequence[float] | None = None,
     network_fields: Mapping[str, Any] | None = None,
     task_fields: Mapping[str, Any] | None = None,
     tuner: str | None = None,
@@ -78,11 +94,12 @@ def train(
 
     Without a tuner the result is plain: one level, or a network that is blind between two. With
     one it is tunable, network and tuner learning together over the whole range (the joint way).
+    `levels` are the first and the last, or one; None leaves them to the task.
     Raises a TunectlError for whatever the data, the options or the disk refuse.
     """
-    job = build_task(task, task_fields)
-    levels = [job.check_level(level) for level in levels]
-    span = (levels[0], levels[-1])
+    job = build_task(task, {**(task_fields or {}), **place.style_names(task)})
+    levels = levels or job.levels(tunable=tuner is not None)
+    span = (job.check_level(levels[0]), job.check_level(levels[-1]))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
         net = build_network(network, network_fields)
@@ -115,12 +132,14 @@ def finetune(
     base: str | Path,
     tuner: str,
     way: str,
-    level: float,
+    level: float | None = None,
     tuner_fields: Mapping[str, Any] | None = None,
     power: float = 1.0,
     knots: tuple[float, ...] = (0.0, 1.0),
 ) -> Path:
     """Train a tuner on a frozen plain model, from its level to `level`, and write the pair.
+
+    Of a style, the way leads to the picture `place.style`.
 
     `endpoint` trains at alpha 1 only, as the papers do; `path` draws alpha over (0, 1]. Raises
     IncompatibleError if the base is tunable already or was trained for more than one level.
@@ -142,10 +161,13 @@ def finetune(
             f"{base}: was trained for levels {parent.level[0]:g} to {parent.level[1]:g}",
             "finetuning starts from a model of one level",
         )
+    names = place.style_names(parent.task.name)
     job = build_task(parent.task.name, parent.task.fields)
-    span = (parent.level[0], job.check_level(level))
+    job, span = job.onward(parent.level[0], level, names.get("second"))
     if span[0] == span[1]:
-        raise UsageError(f"{base}: was trained for level {level:g} already", "give another --level")
+        raise UsageError(
+            f"{base}: was trained for level {span[1]:g} already", "give another --level"
+        )
     if way not in ("endpoint", "path"):
         raise UsageError(f"finetuning has no way {way!r}", "give --way endpoint or --way path")
     net = build_network(parent.network.name, parent.network.fields)
@@ -156,7 +178,7 @@ def finetune(
         model = Tunable(net, build_tuner(tuner, net, tuner_fields, knots))
     header = Header(
         network=parent.network,
-        task=parent.task,
+        task=Part(parent.task.name, fields_to_json(job.fields)),
         tuner=Part(tuner, fields_to_json(model.tuner.fields)),
         knob=Knob(span, power, knots, way),
         plain=False,
@@ -201,6 +223,7 @@ def _learn(
         f"{device}, {str(precision).removeprefix('torch.')}"
     )
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    task.prepare({path.stem: path for path in place.style_pictures().values()}, device)
     knob = header.knob
     levels = knob.levels if knob else header.level
     assert levels is not None
@@ -224,7 +247,7 @@ def _learn(
         validate=lambda: _validate(model, task, levels, knob, crops, device, precision),
         report=place.report,
     )
-    if isinstance(model, Tunable) and knob is not None:
+    if isinstance(model, Tunable) and knob is not None and task.restores:
         place.say("calibrating alpha on the validation photos")
         folds = _Folds(model, device, precision)
         header = replace(
@@ -280,15 +303,27 @@ def _validate(
     device: torch.device,
     precision: torch.dtype,
 ) -> dict[str, float]:
+    """PSNR, or the task's own scores, on the crops, at up to five levels."""
     results = {}
-    for level in sorted({levels[0] + (levels[1] - levels[0]) * i / 4 for i in range(5)}):
+    steps = 4 if task.restores else 2
+    for level in sorted(
+        {levels[0] + (levels[1] - levels[0]) * i / steps for i in range(steps + 1)}
+    ):
         if isinstance(model, Tunable) and knob is not None:
             network = model.fold(knob.scheduled_alpha(level))
         else:
             assert isinstance(model, Network)
             network = model
-        restore = _ignoring_level(Engine(network, device, precision))
-        results[f"{level:g}"] = mean(measure(restore, crops, task, level))
+        engine = Engine(network, device, precision)
+        if task.restores:
+            results[f"{level:g}"] = mean(measure(_ignoring_level(engine), crops, task, level))
+            continue
+        found = []
+        for crop in crops[:STYLE_CROPS]:
+            clean = crop[None].float() / 255
+            found.append(task.scores(engine(clean).to(device), clean.to(device), level))
+        for name in found[0]:
+            results[f"{level:g} {name}"] = mean([scores[name] for scores in found])
     return results
 
 

@@ -29,7 +29,11 @@ REPORT_EVERY_SECONDS = 2
 
 @dataclass(frozen=True)
 class Report:
-    """Where a run stands. `loss` is a running mean, `validation` PSNR in dB by level."""
+    """Where a run stands.
+
+    `loss` is a running mean; `validation` PSNR in dB by level, or what `Task.scores` gives, its
+    names after the level.
+    """
 
     step: int
     share: float
@@ -77,9 +81,11 @@ def fit(
                 generator = seeded(device, options.seed, run.step, draw)
                 clean, gray = photos.patches(patches, options.gray, generator)
                 noisy = task.degrade(clean, level, generator, gray)
+                if task.restores:
+                    _flatten(clean, noisy, options.flat, generator)
                 with torch.autocast(device.type, torch.bfloat16, precision == torch.bfloat16):
                     output = model(noisy) if alpha is None else model(noisy, alpha)
-                loss = _loss(options.loss, output.float(), clean) / task.expected_error(level)
+                    loss = task.loss(options.loss, output.float(), clean, level)
                 (loss / options.draws).backward()  # type: ignore[no-untyped-call]
             run.update(share)
             value = loss.item()
@@ -207,10 +213,18 @@ class _Run:
         return dataclasses.asdict(self.options)
 
 
-def _loss(kind: str, output: Tensor, clean: Tensor) -> Tensor:
-    """Mean error in 8-bit steps: absolute, or smoothed below a quarter step (Charbonnier)."""
-    error = (output - clean) * 255
-    return error.abs().mean() if kind == "l1" else (error.square() + 0.25**2).sqrt().mean()
+def _flatten(clean: Tensor, noisy: Tensor, share: float, generator: torch.Generator) -> None:
+    """Turn a `share` of the patches into one colour, clean and noisy alike, in place.
+
+    Without them a network at a high alpha has never seen a flat area without noise, and draws its
+    zero padding into the border of one. A third of them is white.
+    """
+    count = len(clean)
+    draw = torch.rand(count, 5, generator=generator, device=clean.device)
+    colour = torch.where(draw[:, :1] < 1 / 3, 1.0, draw[:, 1:4])[:, :, None, None]
+    chosen = (draw[:, 4] < share)[:, None, None, None]
+    clean.copy_(torch.where(chosen, colour, clean))
+    noisy.copy_(torch.where(chosen, colour, noisy))
 
 
 @contextlib.contextmanager

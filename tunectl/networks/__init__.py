@@ -9,11 +9,27 @@ from tunectl.errors import UsageError
 from tunectl.fields import build_fields
 from tunectl.networks.adafm_net import AdaFMNet
 from tunectl.networks.base import Network, Site, macs_per_pixel, receptive_radius
+from tunectl.networks.norm import InstanceNorm, fixed_statistics, norms_of
+from tunectl.networks.transform_net import TransformNet
 from tunectl.networks.unet import UNet
 
-NETWORKS: dict[str, type[Network]] = {"adafm-net": AdaFMNet, "unet": UNet}
+NETWORKS: dict[str, type[Network]] = {
+    "adafm-net": AdaFMNet,
+    "transform-net": TransformNet,
+    "unet": UNet,
+}
 
-__all__ = ["NETWORKS", "Network", "Site", "build_network", "macs_per_pixel", "receptive_radius"]
+__all__ = [
+    "NETWORKS",
+    "InstanceNorm",
+    "Network",
+    "Site",
+    "build_network",
+    "fixed_statistics",
+    "macs_per_pixel",
+    "norms_of",
+    "receptive_radius",
+]
 
 
 def build_network(name: str, fields: Mapping[str, Any] | None = None) -> Network:

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tunectl.networks.norm import norms_of
+
 MOST_BLOCKS = 256  # of one network: a model file from a stranger must not ask for millions
 
 
@@ -17,8 +19,9 @@ MOST_BLOCKS = 256  # of one network: a model file from a stranger must not ask f
 class Site:
     """A named identity module of a network at which a tuner may insert something.
 
-    `channels` is the width of the feature map there. `after` names the convolution whose output
-    arrives untouched (AdaFM attaches there); None marks a latent between blocks (Dynamic-Net).
+    `channels` is the width of the feature map there. `after` names the convolution or norm whose
+    output arrives untouched (AdaFM attaches there); None marks a latent between blocks
+    (Dynamic-Net).
     """
 
     channels: int
@@ -127,6 +130,8 @@ def receptive_radius(network: Network) -> int:
                 parameter.fill_(1 / (3 * parameter.shape[1]))
             else:
                 parameter.fill_(0 if name.endswith("bias") else 1)
+    for norm in norms_of([probe]):  # what it takes from the whole picture has no radius
+        norm.statistics = torch.zeros(1), torch.ones(1)
     stride, half = network.stride, 128
     while True:
         half = -(-half // stride) * stride

@@ -10,8 +10,9 @@ from tunectl.fields import build_fields
 from tunectl.tasks.base import Task
 from tunectl.tasks.deblock import Deblock
 from tunectl.tasks.denoise import Denoise
+from tunectl.tasks.style import Style
 
-TASKS: dict[str, type[Task]] = {"denoise": Denoise, "deblock": Deblock}
+TASKS: dict[str, type[Task]] = {"denoise": Denoise, "deblock": Deblock, "style": Style}
 
 __all__ = ["TASKS", "Task", "build_task"]
 

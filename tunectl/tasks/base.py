@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -25,10 +27,25 @@ class Task:
     symbol: ClassVar[str]
     weakest: ClassVar[float]
     strongest: ClassVar[float]
-    default_levels: ClassVar[tuple[float, float]]
+    restores: ClassVar[bool] = True  # the clean picture is the target, and PSNR says how near
 
     def __init__(self, fields: Any) -> None:
         self.fields = fields
+
+    def prepare(self, styles: Mapping[str, Path], device: torch.device) -> None:
+        """Load what the loss needs beside photos: pictures of styles by name."""
+
+    def levels(self, tunable: bool) -> tuple[float, float]:
+        """The first and last level to train where none was asked for. Raises UsageError."""
+        raise UsageError("training needs a level", "give --level, such as 15 or 0-75")
+
+    def onward(
+        self, start: float, level: float | None, style: str | None
+    ) -> tuple[Task, tuple[float, float]]:
+        """The task and levels of a tuner whose base was trained for this task at level `start`."""
+        if level is None:
+            raise UsageError("finetuning needs a level", "give --level")
+        return self, (start, self.check_level(level))
 
     def degrade(
         self, clean: Tensor, level: float, generator: torch.Generator, gray: Tensor | None = None
@@ -40,18 +57,40 @@ class Task:
         """
         raise NotImplementedError
 
+    def loss(self, kind: str, output: Tensor, clean: Tensor, level: float) -> Tensor:
+        """How far (N, C, H, W) is from clean, in units in which every level weighs about the same.
+
+        `l1` is the mean error over the expected one, `charbonnier` the same smoothed below a
+        quarter of an 8-bit step, `psnr` half the logarithm of each patch's mean squared error.
+        """
+        error = (output - clean) * 255
+        if kind == "psnr":
+            return (error.square().mean(dim=(1, 2, 3)) + 0.25**2).log().mean() / 2
+        smooth = error.abs() if kind == "l1" else (error.square() + 0.25**2).sqrt()
+        return smooth.mean() / self.expected_error(level)
+
+    def scores(self, output: Tensor, clean: Tensor, level: float) -> dict[str, float]:
+        """What a validation reports of an output (1, C, H, W), by name, where PSNR says nothing."""
+        return {}
+
     def expected_error(self, level: float) -> float:
         """Roughly the error a good network leaves at this level, in 8-bit steps.
 
-        The loss is divided by it: without that the low levels never learn.
+        `loss` divides by it: without that the low levels never learn.
         """
         raise NotImplementedError
 
-    def estimate(self, pixels: NDArray[Any], tables: Tables | None = None) -> float | None:
+    def estimate(
+        self,
+        pixels: NDArray[Any],
+        tables: Tables | None = None,
+        seen: NDArray[np.bool_] | None = None,
+    ) -> float | None:
         """The level that a picture seems to have; None if it cannot be told.
 
         `pixels` are (H, W, C), uint8, uint16 or floating in [0, 1]; `tables` the quantisation
-        tables of the JPEG it came from, 64 numbers each in natural order.
+        tables of the JPEG it came from, 64 numbers each in natural order; `seen` (H, W) marks the
+        pixels that are not transparent, None all.
         """
         return None
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from tunectl.networks import Network, Site
+from tunectl.networks import InstanceNorm, Network, Site
 from tunectl.tuners.base import Tuner
 
 LARGEST_KERNEL = 31
@@ -78,7 +78,7 @@ class AdaFM(Tuner):
         }
 
     def fold(self, network: Network, alpha: float) -> Network:
-        """As for every tuner; 1x1 filters disappear into the convolutions before them.
+        """As for every tuner; 1x1 filters disappear into the layers before them.
 
         A larger filter cannot: both pad with zeros, so that merging would change the border. It
         stays as a depth-wise layer.
@@ -92,12 +92,12 @@ class AdaFM(Tuner):
         return plain
 
 
-def _merge(conv: nn.Module, modulation: nn.Module) -> None:
-    assert isinstance(conv, nn.Conv2d)
-    assert conv.bias is not None
+def _merge(layer: nn.Module, modulation: nn.Module) -> None:
+    assert isinstance(layer, nn.Conv2d | InstanceNorm)
+    assert layer.bias is not None
     assert isinstance(modulation, Modulation)
     assert modulation.filter.bias is not None
     with torch.no_grad():
         scale = 1 + modulation.filter.weight.flatten()
-        conv.weight.mul_(scale[:, None, None, None])
-        conv.bias.mul_(scale).add_(modulation.filter.bias)
+        layer.weight.mul_(scale.view(-1, *[1] * (layer.weight.ndim - 1)))
+        layer.bias.mul_(scale).add_(modulation.filter.bias)

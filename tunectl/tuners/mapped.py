@@ -1,4 +1,4 @@
-"""Alpha per pixel: each tuned convolution at every knot, mixed by a map."""
+"""Alpha per pixel: each tuned layer at every knot, mixed by a map."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from tunectl.networks import Network
+from tunectl.networks import InstanceNorm, Network
 from tunectl.tuners.base import Tunable
 
 
@@ -44,16 +44,16 @@ class _Shares:
         return share.clamp_min(0)
 
 
-class _MappedConv(nn.Module):
-    """A convolution is linear in its weights: mixing its outputs mixes its weights per pixel."""
+class _MappedLayer(nn.Module):
+    """A layer is linear in its weights: mixing its outputs mixes its weights per pixel."""
 
-    def __init__(self, knots: list[nn.Conv2d], shares: _Shares) -> None:
+    def __init__(self, knots: Sequence[nn.Module], shares: _Shares) -> None:
         super().__init__()
         self.knots = nn.ModuleList(knots)
         self.shares = shares
 
     def forward(self, x: Tensor) -> Tensor:
-        outputs = [conv(x) for conv in self.knots]
+        outputs = [layer(x) for layer in self.knots]
         shares = self.shares.at((outputs[0].shape[-2], outputs[0].shape[-1]))
         mixed: Tensor = outputs[0] * shares[0]
         for output, share in zip(outputs[1:], shares[1:], strict=True):
@@ -76,16 +76,17 @@ class Mapped(nn.Module):
         with torch.no_grad():
             ends = [tuner.at_knot(network, i) for i in range(len(tuner.knots))]
             for module in sorted({name.rpartition(".")[0] for end in ends for name in end}):
-                convs = []
+                layers = []
                 for end in ends:
-                    conv = copy.deepcopy(network.get_submodule(module))
-                    assert isinstance(conv, nn.Conv2d)
-                    for part, parameter in conv.named_parameters():
+                    layer = copy.deepcopy(network.get_submodule(module))
+                    assert isinstance(layer, nn.Conv2d | InstanceNorm)
+                    for part, parameter in layer.named_parameters():
                         parameter.copy_(end.get(f"{module}.{part}", parameter))
-                    convs.append(conv)
+                    layers.append(layer)
                 # What is the same at every knot, such as Dynamic-Net's first layers, runs once.
-                same = all(_equal(convs[0], conv) for conv in convs[1:])
-                plain.set_submodule(module, convs[0] if same else _MappedConv(convs, self._shares))
+                same = all(_equal(layers[0], layer) for layer in layers[1:])
+                mapped = layers[0] if same else _MappedLayer(layers, self._shares)
+                plain.set_submodule(module, mapped)
         self.network: Network = plain.requires_grad_(False)
 
     def forward(self, x: Tensor, alpha: Tensor) -> Tensor:

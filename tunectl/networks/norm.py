@@ -1,0 +1,57 @@
+"""Instance normalisation whose statistics can be held fast, so that windows agree."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+EPSILON = 1e-5
+
+
+class InstanceNorm(nn.Module):
+    """Each channel of each picture to mean 0 and variance 1, then scaled and shifted.
+
+    Ulyanov, Vedaldi and Lempitsky, arXiv 1607.08022. `statistics`, (mean, variance), each
+    (N, C, 1, 1), replace the input's own where they are set; `recording` sets them.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.statistics: tuple[Tensor, Tensor] | None = None
+        self.recording = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape and dtype."""
+        if self.statistics is None or self.recording:
+            variance, mean = torch.var_mean(x.float(), dim=(2, 3), correction=0, keepdim=True)
+            if self.recording:
+                self.statistics = mean, variance
+        else:
+            mean, variance = self.statistics
+        scale = self.weight[:, None, None] * (variance + EPSILON).rsqrt()
+        return (x * scale + (self.bias[:, None, None] - mean * scale)).to(x.dtype)
+
+
+def norms_of(networks: Iterable[nn.Module]) -> list[InstanceNorm]:
+    """Every instance norm inside the networks."""
+    return [m for network in networks for m in network.modules() if isinstance(m, InstanceNorm)]
+
+
+@contextlib.contextmanager
+def fixed_statistics(norms: list[InstanceNorm], run: Callable[[], object]) -> Iterator[None]:
+    """Within the block all `norms` use the statistics that they met while `run()` ran before it."""
+    try:
+        for norm in norms:
+            norm.recording = True
+        run()
+        for norm in norms:
+            norm.recording = False
+        yield
+    finally:
+        for norm in norms:
+            norm.recording, norm.statistics = False, None

@@ -1,0 +1,168 @@
+"""Fast style transfer: perceptual losses, and a knob from one objective to another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import mse_loss
+
+from tunectl.errors import UsageError
+from tunectl.images import read_rgb8
+from tunectl.tasks.base import Tables, Task
+from tunectl.tasks.features import CONTENT_TAP, STYLE_TAPS, Features
+
+PHOTO = "photo"
+SMALLEST_STYLE = 64  # pixels: below it there is hardly a Gram matrix at the deepest features
+
+
+@dataclass(frozen=True)
+class StyleFields:
+    """The objectives at level 0 (`first`) and 1 (`second`): a style's name, or `photo`.
+
+    `size` is the shorter side, in pixels, at which a style picture is looked at: it sets the size
+    of the strokes. `content`, `style` and `variation` weigh the three losses of a style, `pixels`
+    the one of `photo`.
+    """
+
+    first: str = PHOTO
+    second: str = PHOTO
+    perceptual: str = "vgg16"
+    size: int = 384
+    content: float = 1.0
+    style: float = 1e5
+    variation: float = 10.0
+    pixels: float = 100.0
+
+
+class Style(Task):
+    """The level is the share of the second objective in the loss; 1 is that style alone.
+
+    A style's loss is Johnson, Alahi and Fei-Fei's (ECCV 2016, section 3): content at relu2_2, Gram
+    matrices divided by C * H * W at the features' relu1_2 to relu4_3 as far as they reach, and the
+    total variation. The photo's own is the mean absolute difference.
+    """
+
+    Fields = StyleFields
+    symbol = "share of the second style"
+    weakest = 0.0
+    strongest = 1.0
+    restores = False
+    fields: StyleFields
+
+    def levels(self, tunable: bool) -> tuple[float, float]:
+        last = float(self.fields.second != PHOTO)
+        return (0.0 if tunable else last, last)
+
+    def prepare(self, styles: Mapping[str, Path], device: torch.device) -> None:
+        """Read the style pictures, by their names in the fields. Raises UsageError if one lacks."""
+        fields = self.fields
+        self._features = Features(fields.perceptual).to(device)
+        self._taps = [tap for tap in STYLE_TAPS if tap in self._features.taps]
+        self._grams: dict[str, dict[str, Tensor]] = {}
+        for name in {fields.first, fields.second} - {PHOTO}:
+            if name in styles:
+                picture = _read_style(styles[name], fields.size).to(device)
+                with torch.inference_mode():
+                    found = self._features(picture, self._taps)
+                self._grams[name] = {tap: _gram(f).clone() for tap, f in found.items()}
+
+    def onward(
+        self, start: float, level: float | None, style: str | None
+    ) -> tuple[Task, tuple[float, float]]:
+        if style is None:
+            raise UsageError("finetuning a style needs a picture of it", "give --style PICTURE")
+        first = self.fields.second if start == 1 else self.fields.first
+        fields = replace(self.fields, first=first, second=style)
+        return Style(fields), (0.0, self.check_level(1.0 if level is None else level))
+
+    def degrade(
+        self, clean: Tensor, level: float, generator: torch.Generator, gray: Tensor | None = None
+    ) -> Tensor:
+        return clean
+
+    def estimate(
+        self,
+        pixels: NDArray[Any],
+        tables: Tables | None = None,
+        seen: NDArray[np.bool_] | None = None,
+    ) -> float:
+        """The whole style: a photo does not say how much of it is wanted."""
+        return self.strongest
+
+    def loss(self, kind: str, output: Tensor, clean: Tensor, level: float) -> Tensor:
+        """The two objectives' losses, mixed by the level; `kind` says nothing here."""
+        fields = self.fields
+        shares = {fields.first: 1 - level}
+        shares[fields.second] = shares.get(fields.second, 0.0) + level
+        photo = shares.pop(PHOTO, 0.0)
+        total = photo * fields.pixels * (output - clean).abs().mean()
+        styles = {name: share for name, share in shares.items() if share}
+        if styles:
+            content, style = self._parts(output, clean, list(styles))
+            total = total + (1 - photo) * (content + fields.variation * _variation(output))
+            for name, share in styles.items():
+                total = total + share * style[name]
+        return total
+
+    def scores(self, output: Tensor, clean: Tensor, level: float) -> dict[str, float]:
+        content, style = self._parts(output, clean, list(self._grams))
+        found = {"pixels": float((output - clean).abs().mean()) * 255, "content": float(content)}
+        return found | {f"style {name}": float(value) for name, value in style.items()}
+
+    def _parts(
+        self, output: Tensor, clean: Tensor, names: list[str]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighed content loss, and the style losses by name."""
+        fields, found = self.fields, self._features(output, self._taps)
+        with torch.no_grad():
+            target = self._features(clean, [CONTENT_TAP])[CONTENT_TAP]
+        content = fields.content * mse_loss(found[CONTENT_TAP].float(), target.float())
+        own = {tap: _gram(features) for tap, features in found.items()}
+        style = {}
+        for name in names:
+            if name not in self._grams:
+                raise UsageError(
+                    f"the picture of style {name} is missing", "give --from-style PICTURE"
+                )
+            distances = [
+                (own[tap] - gram).square().mean() for tap, gram in self._grams[name].items()
+            ]
+            style[name] = fields.style * torch.stack(distances).sum()
+        return content, style
+
+
+def _gram(features: Tensor) -> Tensor:
+    """(N, C, H, W) to (N, C, C), divided by C * H * W."""
+    count, channels, height, width = features.shape
+    flat = features.float().reshape(count, channels, height * width)
+    with torch.autocast(features.device.type, enabled=False):
+        return flat @ flat.transpose(1, 2) / (channels * height * width)
+
+
+def _variation(x: Tensor) -> Tensor:
+    """The mean squared step between neighbours."""
+    return x.diff(dim=2).square().mean() + x.diff(dim=3).square().mean()
+
+
+def _read_style(path: Path, size: int) -> Tensor:
+    """(1, 3, h, w) in [0, 1], the shorter side `size`. Raises PictureError or UsageError."""
+    array = np.ascontiguousarray(read_rgb8(path))
+    height, width = array.shape[:2]
+    if min(height, width) < SMALLEST_STYLE:
+        raise UsageError(
+            f"{path}: has {width} x {height} pixels, too few for a style",
+            f"give a picture of at least {SMALLEST_STYLE} pixels a side",
+        )
+    factor = size / min(height, width)
+    if factor < 1:  # enlarging would invent smooth strokes
+        shape = (round(width * factor), round(height * factor))
+        array = np.asarray(Image.fromarray(array).resize(shape, Image.Resampling.LANCZOS))
+    return torch.from_numpy(array.copy()).permute(2, 0, 1)[None].float() / 255
