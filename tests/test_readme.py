@@ -34,7 +34,8 @@ def room(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the commands name: `photos` and the example."""
     room = tmp_path_factory.mktemp("readme")
     shutil.copytree(photos, room / "photos")
-    shutil.copytree(ROOT / "weights" / "example", room / "weights" / "example")
+    for name in ("example", "styles"):
+        shutil.copytree(ROOT / "weights" / name, room / "weights" / name)
     return room
 
 
@@ -51,7 +52,7 @@ def shortened(command: str) -> str:
 
 
 def test_every_command_of_the_readme_runs(room: Path):
-    assert len(COMMANDS) >= 11
+    assert len(COMMANDS) >= 13
     environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
     for command in COMMANDS:
         words = shortened(command)

@@ -259,3 +259,13 @@ def test_flat_patches_are_of_one_colour_and_not_degraded():
     assert 0.2 < (clean[flat] == 1).flatten(1).all(1).float().mean() < 0.5
     assert torch.equal(clean[~flat], kept[0][~flat])
     assert torch.equal(noisy[~flat], kept[1][~flat])
+
+
+def test_previews_show_input_and_every_level(photos: Path, tmp_path: Path, options: Options):
+    where = place(photos, tmp_path / "m.safetensors", previews=tmp_path / "seen")
+    jobs.train(where, options, "denoise", "adafm-net", [0, 40], TINY, tuner="dni")
+    shown = sorted((tmp_path / "seen").iterdir())
+    assert len(shown) == loop.VALIDATIONS
+    with Image.open(shown[-1]) as picture:
+        assert picture.width > 6 * 100
+        assert picture.height > 1 * 60

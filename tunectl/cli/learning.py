@@ -71,6 +71,9 @@ def _shared(
     exclude: Annotated[
         list[str], typer.Option(help="Leave out photos whose name matches, such as 'scan_*'.")
     ] = [],  # noqa: B006
+    previews: Annotated[
+        Path | None, typer.Option(help="Folder for a picture of each validation.")
+    ] = None,
     device: c.DeviceOption = "auto",
     precision: c.PrecisionOption = "auto",
     store: Annotated[str, typer.Option(help="fp32, fp16 or bf16: precision of the file.")] = "fp32",
@@ -118,6 +121,7 @@ def _run(given: dict[str, Any], progress: console.TrainingProgress) -> Run:
         style=given["style"],
         from_style=given["from_style"],
         exclude=tuple(given["exclude"]),
+        previews=given["previews"],
         device=given["device"],
         precision=given["precision"],
         dtype=given["store"],

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from tunectl import checkpoint
 from tunectl.checkpoint import Header, Part
@@ -19,22 +18,19 @@ from tunectl.device import pick_device, pick_precision
 from tunectl.errors import IncompatibleError, UsageError
 from tunectl.fields import fields_to_json
 from tunectl.hashing import file_sha256
-from tunectl.inference.engine import Engine
 from tunectl.inference.find import find_model
 from tunectl.knob import Knob
 from tunectl.learning.curriculum import Curriculum
 from tunectl.learning.loop import Report, fit
-from tunectl.learning.measure import Restore, calibrate, mean, measure
+from tunectl.learning.measure import calibrate
 from tunectl.learning.options import Options
 from tunectl.learning.photos import Photos, list_photos, load_crops
 from tunectl.learning.state import RunFolder
+from tunectl.learning.validation import CROP_SIZE, CROPS, Folds, Validation
 from tunectl.networks import Network, build_network
 from tunectl.tasks import Task, build_task
 from tunectl.tuners import Tunable, build_tuner
 
-VALIDATION_PICTURES = 12
-VALIDATION_SIZE = 192
-STYLE_CROPS = 4  # of them, where each is sent through a perceptual network
 HELD_OUT = 16  # every 16th photo, where no folder for validation is named
 
 
@@ -44,7 +40,8 @@ class Place:
 
     `start` names a model of the same shape whose weights a new run begins with; `resume` goes on
     with an interrupted run instead. `style` is the picture of the style at alpha 1, `from_style`
-    that of the one at alpha 0, where it is not the photo itself.
+    that of the one at alpha 0, where it is not the photo itself. `previews` is a folder for
+    pictures of how the run goes.
     """
 
     data: Path
@@ -57,6 +54,7 @@ class Place:
     precision: str = "auto"
     dtype: str = "fp32"
     resume: bool = False
+    previews: Path | None = None
     start: Path | None = None
     command: str = ""
     licence: str = ""
@@ -217,7 +215,7 @@ def _learn(
     photos = Photos(names, options.patch, device)
     for line in photos.skipped:
         place.say(f"left out: {line}")
-    crops = load_crops(held_out, VALIDATION_SIZE, min(VALIDATION_PICTURES, len(held_out)))
+    crops = load_crops(held_out, CROP_SIZE, min(CROPS, len(held_out)))
     place.say(
         f"{photos.count} photos, {photos.megapixels:.1f} megapixels; {len(crops)} for validation; "
         f"{device}, {str(precision).removeprefix('torch.')}"
@@ -244,12 +242,12 @@ def _learn(
         precision,
         folder,
         place.resume,
-        validate=lambda: _validate(model, task, levels, knob, crops, device, precision),
+        validate=Validation(model, task, levels, knob, crops, device, precision, place.previews),
         report=place.report,
     )
     if isinstance(model, Tunable) and knob is not None and task.restores:
         place.say("calibrating alpha on the validation photos")
-        folds = _Folds(model, device, precision)
+        folds = Folds(model, device, precision)
         header = replace(
             header, knob=replace(knob, calibration=calibrate(folds, knob, crops, task))
         )
@@ -278,57 +276,6 @@ def _learn(
     checkpoint.write(place.output, header, tensors)
     folder.clear()  # a state that is left behind marks a run that was interrupted
     return place.output
-
-
-class _Folds:
-    """Restores at any alpha through the folded network, folding again only when alpha moves."""
-
-    def __init__(self, model: Tunable, device: torch.device, precision: torch.dtype) -> None:
-        self.model, self.device, self.precision = model, device, precision
-        self.alpha: float | None = None
-
-    def __call__(self, noisy: Tensor, alpha: float) -> Tensor:
-        if alpha != self.alpha:
-            self.alpha = alpha
-            self.engine = Engine(self.model.fold(alpha), self.device, self.precision)
-        return self.engine(noisy)
-
-
-def _validate(
-    model: Network | Tunable,
-    task: Task,
-    levels: tuple[float, float],
-    knob: Knob | None,
-    crops: Sequence[Tensor],
-    device: torch.device,
-    precision: torch.dtype,
-) -> dict[str, float]:
-    """PSNR, or the task's own scores, on the crops, at up to five levels."""
-    results = {}
-    steps = 4 if task.restores else 2
-    for level in sorted(
-        {levels[0] + (levels[1] - levels[0]) * i / steps for i in range(steps + 1)}
-    ):
-        if isinstance(model, Tunable) and knob is not None:
-            network = model.fold(knob.scheduled_alpha(level))
-        else:
-            assert isinstance(model, Network)
-            network = model
-        engine = Engine(network, device, precision)
-        if task.restores:
-            results[f"{level:g}"] = mean(measure(_ignoring_level(engine), crops, task, level))
-            continue
-        found = []
-        for crop in crops[:STYLE_CROPS]:
-            clean = crop[None].float() / 255
-            found.append(task.scores(engine(clean).to(device), clean.to(device), level))
-        for name in found[0]:
-            results[f"{level:g} {name}"] = mean([scores[name] for scores in found])
-    return results
-
-
-def _ignoring_level(engine: Engine) -> Restore:
-    return lambda noisy, _level: engine(noisy)
 
 
 def _names_hash(paths: Sequence[Path]) -> str:
