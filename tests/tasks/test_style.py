@@ -152,6 +152,8 @@ def test_styles_that_cannot_be(styles, photos: Path, tmp_path: Path):
     place = jobs.Place(photos, tmp_path / "m.safetensors", style=styles["blobs"])
     with pytest.raises(UsageError, match="denoise knows no styles"):
         jobs.train(place, SHORT, "denoise", "unet", [15])
+    with pytest.raises(UsageError, match="cannot be called photo"):
+        jobs.Place(photos, tmp_path / "m", style=tmp_path / "photo.jpg").style_names("style")
     plain = jobs.Place(photos, tmp_path / "p.safetensors", device="cpu", precision="fp32")
     base = jobs.train(plain, SHORT, "style", "transform-net", None, TINY)
     with pytest.raises(UsageError, match="needs a picture of it"):

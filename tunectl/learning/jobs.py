@@ -29,6 +29,7 @@ from tunectl.learning.state import RunFolder
 from tunectl.learning.validation import CROP_SIZE, CROPS, Folds, Validation
 from tunectl.networks import Network, build_network
 from tunectl.tasks import Task, build_task
+from tunectl.tasks.style import PHOTO
 from tunectl.tuners import Tunable, build_tuner
 
 HELD_OUT = 16  # every 16th photo, where no folder for validation is named
@@ -72,6 +73,8 @@ class Place:
         names = {role: path.stem for role, path in self.style_pictures().items()}
         if names and task != "style":
             raise UsageError(f"{task} knows no styles", "give --task style, or leave --style away")
+        if PHOTO in names.values():
+            raise UsageError(f"a style cannot be called {PHOTO}", "give its picture another name")
         return names
 
 

@@ -62,17 +62,21 @@ class Style(Task):
         return (0.0 if tunable else last, last)
 
     def prepare(self, styles: Mapping[str, Path], device: torch.device) -> None:
-        """Read the style pictures, by their names in the fields. Raises UsageError if one lacks."""
+        """Look at the style pictures, by their names in the fields.
+
+        One that is not given is missed when a loss needs it. Raises UsageError for one that is
+        too small.
+        """
         fields = self.fields
         self._features = Features(fields.perceptual).to(device)
         self._taps = [tap for tap in STYLE_TAPS if tap in self._features.taps]
         self._grams: dict[str, dict[str, Tensor]] = {}
-        for name in {fields.first, fields.second} - {PHOTO}:
+        for name in (fields.first, fields.second):
             if name in styles:
                 picture = _read_style(styles[name], fields.size).to(device)
-                with torch.inference_mode():
+                with torch.no_grad():
                     found = self._features(picture, self._taps)
-                self._grams[name] = {tap: _gram(f).clone() for tap, f in found.items()}
+                self._grams[name] = {tap: _gram(features) for tap, features in found.items()}
 
     def onward(
         self, start: float, level: float | None, style: str | None
