@@ -9,6 +9,7 @@ The same noise once as it is, and once rounded and clipped to 8 bits, as a file 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,10 @@ import torch
 from tunectl.inference.load import load
 from tunectl.inference.model import Model
 from tunectl.learning.evaluation import load_pictures
-from tunectl.learning.measure import degraded, golden_section, mean, psnr
+from tunectl.learning.measure import degraded, mean, psnr
 from tunectl.tasks import build_task
+
+STEP = 0.05  # of alpha
 
 
 def main() -> None:
@@ -56,12 +59,37 @@ def row(model: Model, pictures: list[torch.Tensor], level: float, clip: bool) ->
 
         scores.append(score(own))
         if level:
-            best = golden_section(score, max(0.0, own - 0.15), min(1.0, own + 0.15))
-            losses.append(max(score(best), scores[-1]) - scores[-1])
+            losses.append(highest(score, own, scores[-1]) - scores[-1])
     name = "8 bits, clipped" if clip else "as it is"
     lost = f"{mean(losses):.3f}, {max(losses):.3f}" if losses else "-"
     spread = f"{mean(levels):.2f}, {min(levels):.2f}, {max(levels):.2f}"
     return f"| {name} | {level:g} | {spread} | {lost} | {mean(scores):.2f} |"
+
+
+def highest(score: Callable[[float], float], start: float, known: float) -> float:
+    """The maximum of a smooth `score` near `start`, whose score is `known`.
+
+    Up parabolas through three alphas, until the top lies between them.
+    """
+    middle = min(max(start, STEP), 1 - STEP)
+    found = {start: known}
+    for _ in range(12):
+        near = (middle - STEP, middle, middle + STEP)
+        found |= {x: score(x) for x in near if x not in found}
+        left, centre, right = (found[x] for x in near)
+        bend = left - 2 * centre + right
+        moved = STEP if right > left else -STEP
+        if bend < 0:
+            moved = STEP * (left - right) / (2 * bend)
+            if abs(moved) <= STEP:
+                top = middle + moved
+                found[top] = score(top)
+                break
+        before, middle = middle, middle + max(-2 * STEP, min(2 * STEP, moved))
+        middle = min(max(middle, STEP), 1 - STEP)
+        if middle == before:  # the top is an end of the knob
+            break
+    return max(found.values())
 
 
 if __name__ == "__main__":

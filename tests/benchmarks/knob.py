@@ -62,7 +62,12 @@ def flat(model: Model) -> None:
         *("picture", "mean shift, most", "a pixel's shift, most", "at alpha"),
     )
     for name, colour in FLAT.items():
-        picture = torch.tensor(colour).view(1, 3, 1, 1).expand(1, 3, 240, 320).contiguous()
+        picture = (
+            torch.tensor(colour, dtype=torch.float32)
+            .view(1, 3, 1, 1)
+            .expand(1, 3, 240, 320)
+            .contiguous()
+        )
         # From the network itself: what `apply` clamps to the range is not hidden here.
         moved = [(model.fold(alpha)(picture) - picture) * 255 for alpha in alphas]
         means = max(float(m.mean(dim=(2, 3)).abs().max()) for m in moved)

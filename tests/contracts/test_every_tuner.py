@@ -18,6 +18,7 @@ from tunectl.networks import NETWORKS, Network, build_network, norms_of, recepti
 from tunectl.tuners import TUNERS, Mapped, Tunable, build_tuner
 
 SMALL = {
+    "adain-net": {"width": 8},
     "adafm-net": {"width": 8, "blocks": 2},
     "transform-net": {"width": 8, "blocks": 2},
     "unet": {"widths": [8, 12], "encoder": [1, 1], "decoder": [1]},

@@ -39,6 +39,7 @@ CPU = torch.device("cpu")
 # Multiples of 16, like every real network: convolution libraries then sum in one order whatever
 # the shape. With odd widths a rounding tie may fall the other way in a tile.
 SMALL = {
+    "adain-net": {"width": 16},
     "adafm-net": {"width": 16, "blocks": 1},
     "transform-net": {"width": 16, "blocks": 1},
     "unet": {"widths": [16, 32], "encoder": [1, 1], "decoder": [1]},

@@ -46,7 +46,7 @@ def styles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def ready(styles: dict[str, Path], **fields: object):
     task = build_task("style", fields)
-    task.prepare(styles, CPU)
+    task.prepare(torch.nn.Identity(), styles, CPU)
     return task
 
 

@@ -67,6 +67,13 @@ def apply(
             "--keep-colours", help="Take only the result's luma: a style, in the photo's colours."
         ),
     ] = False,
+    style: Annotated[
+        list[Path],
+        typer.Option(help="A picture whose style to take, for models that take any; repeatable."),
+    ] = [],  # noqa: B006 - typer copies it
+    style_shares: Annotated[
+        str | None, typer.Option(help="How much each --style counts, such as 2,1.")
+    ] = None,
     extrapolate: Annotated[
         bool, typer.Option("--extrapolate", help="Allow alpha outside 0 to 1.")
     ] = False,
@@ -161,6 +168,8 @@ def apply(
             "alpha_map": alpha_map and file_sha256(alpha_map),
             "blend": blend,
             "keep_colours": keep_colours,
+            "styles": [file_sha256(path) for path in style],
+            "style_shares": style_shares,
             "frame": frame,
             "quality": fineness,
             "strip_metadata": strip_metadata,
@@ -177,6 +186,11 @@ def apply(
         from tunectl.inference.load import load
 
         loaded = load(model, device=device, precision=precision, tile=tile)
+        if style:
+            from tunectl.inference.styles import set_styles
+
+            shares = c.parse_numbers(style_shares, "--style-shares") if style_shares else []
+            set_styles(loaded, style, shares)
         strengths = check_strengths(
             loaded,
             model,

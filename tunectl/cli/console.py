@@ -142,7 +142,8 @@ class TrainingProgress:
         self._bar.update(self._task, completed=report.share, description=words)
         if report.validation:
             table = "  ".join(f"{name}: {value:.2f}" for name, value in report.validation.items())
-            line = f"{report.share:4.0%}  {words}  at level {table}"
+            named = any(" " in name for name in report.validation)  # scores, not PSNR
+            line = f"{report.share:4.0%}  {words}  {'' if named else 'dB '}at level {table}"
             if self._console.is_terminal:
                 self._console.print(line, highlight=False)
             else:

@@ -16,7 +16,7 @@ def finetune(
     level: Annotated[
         float | None, typer.Option(help="The level at alpha 1; of a style not needed.")
     ] = None,
-    tuner: Annotated[str, typer.Option(help="dni, ftn, adafm or dynamic-net.")] = "ftn",
+    tuner: Annotated[str, typer.Option(help="dni, ftn, adafm, dynamic-net or adain.")] = "ftn",
     way: Annotated[
         str,
         typer.Option(help="endpoint: train at alpha 1, as the papers; path: all along the knob."),

@@ -62,7 +62,10 @@ def _shared(
         typer.Option(help="Folder of photos to validate on; else every 16th photo is held out."),
     ] = None,
     style: Annotated[
-        Path | None, typer.Option(help="For --task style: a picture of the style at alpha 1.")
+        Path | None,
+        typer.Option(
+            help="For --task style: a picture of the style at alpha 1; for restyle, a folder."
+        ),
     ] = None,
     from_style: Annotated[
         Path | None,

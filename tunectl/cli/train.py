@@ -19,14 +19,16 @@ def train(
         str | None,
         typer.Option(help="A level, or a range such as 0-75; of a style, 0-1 and not needed."),
     ] = None,
-    task: Annotated[str, typer.Option(help="denoise, deblock or style.")] = "denoise",
+    task: Annotated[str, typer.Option(help="denoise, deblock, style or restyle.")] = "denoise",
     network: Annotated[
         str | None,
-        typer.Option(help="adafm-net, unet or transform-net; else what suits the task."),
+        typer.Option(help="adafm-net, unet, transform-net or adain-net; else what suits the task."),
     ] = None,
     tuner: Annotated[
         str | None,
-        typer.Option(help="dni, ftn, adafm or dynamic-net: learn the whole range by one knob."),
+        typer.Option(
+            help="dni, ftn, adafm, dynamic-net or adain: learn the whole range by one knob."
+        ),
     ] = None,
     network_field: Annotated[
         list[str], typer.Option(help="A field of the network, such as width=32.")
@@ -56,7 +58,7 @@ def train(
         replace(run.place, start=start),
         run.options,
         task,
-        network or ("transform-net" if task == "style" else "unet"),
+        network,
         levels,
         parse_fields(network_field, "--network-field"),
         parse_fields(task_field, "--task-field"),

@@ -18,6 +18,7 @@ from tunectl.checkpoint import Header
 from tunectl.errors import AlphaError, ResourceError, UsageError, is_out_of_memory
 from tunectl.inference.engine import Engine
 from tunectl.inference.memory import bytes_per_pixel, choose_tile
+from tunectl.inference.samples import planes, samples, through_array
 from tunectl.inference.tiles import SMALLEST_SIDE, Grid, Step, run_tiled, shrink
 from tunectl.knob import Knob, check_alpha
 from tunectl.networks import Network, fixed_statistics, norms_of, receptive_radius
@@ -105,7 +106,7 @@ class Model:
             if alpha is not None:
                 raise AlphaError("alpha and level are both given", "give one of the two")
             alpha = self.alpha(level)
-        mask = None if alpha_map is None else torch.from_numpy(_samples(alpha_map))
+        mask = None if alpha_map is None else torch.from_numpy(samples(alpha_map))
         step = self._step(alpha, mask is not None, chroma_alpha, blend, keep_colours, extrapolate)
         if isinstance(picture, Tensor):
             batch = picture[None] if picture.ndim == 3 else picture
@@ -118,7 +119,7 @@ class Model:
             restored = restored.to(picture.device, picture.dtype)
             return restored[0] if picture.ndim == 3 else restored
         if isinstance(picture, Image.Image):
-            return _through_array(picture, lambda array: self._run_array(step, array, mask))
+            return through_array(picture, lambda array: self._run_array(step, array, mask))
         if isinstance(picture, np.ndarray):
             return self._run_array(step, picture, mask)
         raise UsageError(
@@ -139,7 +140,7 @@ class Model:
         """
         knob, part = self._knob(), self.header.task
         assert part is not None
-        level = build_task(part.name, part.fields).estimate(_samples(pixels), tables, seen)
+        level = build_task(part.name, part.fields).estimate(samples(pixels), tables, seen)
         if level is None:
             raise AlphaError(
                 f"how strongly to {part.name} cannot be told from this picture",
@@ -166,9 +167,13 @@ class Model:
         For pictures larger than memory: both may be memory-mapped, and `band_done` is called
         after each row of windows.
         """
-        mask = None if alpha_map is None else torch.from_numpy(_samples(alpha_map))
+        mask = None if alpha_map is None else torch.from_numpy(samples(alpha_map))
         step = self._step(alpha, mask is not None, chroma_alpha, blend, keep_colours, extrapolate)
-        self._run_tiled(step, _planes(_samples(pixels)), _planes(sink), mask, band_done)
+        self._run_tiled(step, planes(samples(pixels)), planes(sink), mask, band_done)
+
+    def forget(self) -> None:
+        """Fold anew at the next call: what the model's weights are made of has changed."""
+        self._engines.clear()
 
     def _knob(self) -> Knob:
         if not self.tunable or self.header.knob is None:
@@ -295,7 +300,7 @@ class Model:
             raise UsageError(
                 "a model with instance norm does not take CMYK", "convert the picture to RGB"
             )
-        most = min(WHOLE_AREA, grid.tile**2)
+        most = min(WHOLE_AREA, choose_tile(self._halo_and_bytes[1], self.device) ** 2)
         whole = shrink(source, most)
         small_mask = None if mask is None else shrink(mask[None], most)
         return fixed_statistics(norms, lambda: step(whole, small_mask))
@@ -303,12 +308,12 @@ class Model:
     def _run_array(
         self, step: Step, array: NDArray[np.generic], mask: Tensor | None
     ) -> NDArray[np.generic]:
-        planes = array[..., None] if array.ndim == 2 else array
-        if planes.ndim != 3 or planes.shape[2] not in (1, 3, 4):
+        pixels = array[..., None] if array.ndim == 2 else array
+        if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
             raise UsageError(
                 f"an array of shape {array.shape} is not a picture", "give (H, W) or (H, W, 3)"
             )
-        restored = self._run(step, _planes(_samples(planes)), mask).permute(1, 2, 0).numpy()
+        restored = self._run(step, planes(samples(pixels)), mask).permute(1, 2, 0).numpy()
         return restored.astype(array.dtype, copy=False).reshape(array.shape)
 
 
@@ -316,32 +321,3 @@ def _with_luma(colour: Tensor, luma: Tensor) -> Tensor:
     """The colour differences of one (N, 3, H, W) with the luma of another."""
     # Adding one amount to all three channels moves luma alone, by that amount.
     return colour + torch.einsum("nchw,c->nhw", luma - colour, torch.tensor(LUMA))[:, None]
-
-
-def _planes(array: NDArray[Any]) -> Tensor:
-    """(H, W, C) seen as a tensor (C, H, W), without a copy."""
-    return torch.from_numpy(array).permute(2, 0, 1)
-
-
-def _samples(array: NDArray[Any]) -> NDArray[Any]:
-    """The array with samples of a type that windows are cut from."""
-    if np.issubdtype(array.dtype, np.floating):
-        array = array.astype(np.float32, copy=False)
-    if array.dtype.newbyteorder("=") in (np.uint8, np.uint16, np.float32):
-        array = array.astype(array.dtype.newbyteorder("="), copy=False)
-        # Torch takes neither views that run backwards nor memory that is read-only.
-        backwards = any(step < 0 for step in array.strides)
-        return array.copy() if backwards or not array.flags.writeable else array
-    raise UsageError(f"samples of type {array.dtype} are not known", "give uint8 or floats")
-
-
-def _through_array(image: Image.Image, run: Callable[[NDArray[Any]], NDArray[Any]]) -> Image.Image:
-    if image.mode not in ("L", "LA", "RGB", "RGBA"):
-        raise UsageError(
-            f"a PIL picture of mode {image.mode} is not restored as it is",
-            "convert it to L, LA, RGB or RGBA",
-        )
-    array = np.array(image)
-    if image.mode in ("L", "RGB"):
-        return Image.fromarray(run(array))
-    return Image.fromarray(np.concatenate([run(array[..., :-1]), array[..., -1:]], axis=2))

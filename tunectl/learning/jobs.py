@@ -28,7 +28,7 @@ from tunectl.learning.photos import Photos, list_photos, load_crops
 from tunectl.learning.state import RunFolder
 from tunectl.learning.validation import CROP_SIZE, CROPS, Folds, Validation
 from tunectl.networks import Network, build_network
-from tunectl.tasks import Task, build_task
+from tunectl.tasks import TASKS, Task, build_task
 from tunectl.tasks.style import PHOTO
 from tunectl.tuners import Tunable, build_tuner
 
@@ -69,20 +69,23 @@ class Place:
         return {role: path for role, path in pictures.items() if path is not None}
 
     def style_names(self, task: str) -> dict[str, str]:
-        """What the styles are called, by their role. Raises UsageError if `task` has none."""
+        """What the styles that `task` leads to are called, by their role.
+
+        Raises UsageError if it has no styles.
+        """
         names = {role: path.stem for role, path in self.style_pictures().items()}
-        if names and task != "style":
+        if names and task in TASKS and not TASKS[task].takes_style:
             raise UsageError(f"{task} knows no styles", "give --task style, or leave --style away")
         if PHOTO in names.values():
             raise UsageError(f"a style cannot be called {PHOTO}", "give its picture another name")
-        return names
+        return names if task == "style" else {}
 
 
 def train(
     place: Place,
     options: Options,
     task: str,
-    network: str,
+    network: str | None = None,
     levels: Sequence[float] | None = None,
     network_fields: Mapping[str, Any] | None = None,
     task_fields: Mapping[str, Any] | None = None,
@@ -95,10 +98,12 @@ def train(
 
     Without a tuner the result is plain: one level, or a network that is blind between two. With
     one it is tunable, network and tuner learning together over the whole range (the joint way).
-    `levels` are the first and the last, or one; None leaves them to the task.
+    `levels` are the first and the last, or one; None leaves them to the task, and so it does
+    the network.
     Raises a TunectlError for whatever the data, the options or the disk refuse.
     """
     job = build_task(task, {**(task_fields or {}), **place.style_names(task)})
+    network, tuner = network or job.network, tuner or job.tuner
     levels = levels or job.levels(tunable=tuner is not None)
     span = (job.check_level(levels[0]), job.check_level(levels[-1]))
     with torch.random.fork_rng(devices=[]):
@@ -224,7 +229,7 @@ def _learn(
         f"{device}, {str(precision).removeprefix('torch.')}"
     )
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    task.prepare({path.stem: path for path in place.style_pictures().values()}, device)
+    task.prepare(model, {path.stem: path for path in place.style_pictures().values()}, device)
     knob = header.knob
     levels = knob.levels if knob else header.level
     assert levels is not None

@@ -83,6 +83,7 @@ def fit(
                 noisy = task.degrade(clean, level, generator, gray)
                 if task.restores:
                     _flatten(clean, noisy, options.flat, generator)
+                task.stage(model, clean, generator)
                 with torch.autocast(device.type, torch.bfloat16, precision == torch.bfloat16):
                     output = model(noisy) if alpha is None else model(noisy, alpha)
                     loss = task.loss(options.loss, output.float(), clean, level)

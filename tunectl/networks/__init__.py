@@ -8,13 +8,15 @@ from typing import Any
 from tunectl.errors import UsageError
 from tunectl.fields import build_fields
 from tunectl.networks.adafm_net import AdaFMNet
+from tunectl.networks.adain_net import AdaINNet
 from tunectl.networks.base import Network, Site, macs_per_pixel, receptive_radius
-from tunectl.networks.norm import InstanceNorm, fixed_statistics, norms_of
+from tunectl.networks.norm import InstanceNorm, fixed_statistics, norms_of, statistics
 from tunectl.networks.transform_net import TransformNet
 from tunectl.networks.unet import UNet
 
 NETWORKS: dict[str, type[Network]] = {
     "adafm-net": AdaFMNet,
+    "adain-net": AdaINNet,
     "transform-net": TransformNet,
     "unet": UNet,
 }
@@ -29,6 +31,7 @@ __all__ = [
     "macs_per_pixel",
     "norms_of",
     "receptive_radius",
+    "statistics",
 ]
 
 

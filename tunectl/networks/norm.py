@@ -37,6 +37,12 @@ class InstanceNorm(nn.Module):
         return (x * scale + (self.bias[:, None, None] - mean * scale)).to(x.dtype)
 
 
+def statistics(features: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean and standard deviation of each channel of (N, C, H, W), each (N, C)."""
+    variance, mean = torch.var_mean(features.float(), dim=(2, 3), correction=0)
+    return mean, (variance + EPSILON).sqrt()
+
+
 def norms_of(networks: Iterable[nn.Module]) -> list[InstanceNorm]:
     """Every instance norm inside the networks."""
     return [m for network in networks for m in network.modules() if isinstance(m, InstanceNorm)]

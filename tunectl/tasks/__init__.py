@@ -10,9 +10,15 @@ from tunectl.fields import build_fields
 from tunectl.tasks.base import Task
 from tunectl.tasks.deblock import Deblock
 from tunectl.tasks.denoise import Denoise
+from tunectl.tasks.restyle import Restyle
 from tunectl.tasks.style import Style
 
-TASKS: dict[str, type[Task]] = {"denoise": Denoise, "deblock": Deblock, "style": Style}
+TASKS: dict[str, type[Task]] = {
+    "denoise": Denoise,
+    "deblock": Deblock,
+    "style": Style,
+    "restyle": Restyle,
+}
 
 __all__ = ["TASKS", "Task", "build_task"]
 

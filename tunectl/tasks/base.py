@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from tunectl.errors import UsageError
 
@@ -27,13 +27,22 @@ class Task:
     symbol: ClassVar[str]
     weakest: ClassVar[float]
     strongest: ClassVar[float]
+    network: ClassVar[str] = "unet"  # what suits it, and, where it cannot do without, the tuner
+    tuner: ClassVar[str | None] = None
+    takes_style: ClassVar[bool] = False
     restores: ClassVar[bool] = True  # the clean picture is the target, and PSNR says how near
 
     def __init__(self, fields: Any) -> None:
         self.fields = fields
 
-    def prepare(self, styles: Mapping[str, Path], device: torch.device) -> None:
-        """Load what the loss needs beside photos: pictures of styles by name."""
+    def prepare(self, model: nn.Module, styles: Mapping[str, Path], device: torch.device) -> None:
+        """Before training: load what the loss needs, and give the model what it starts from.
+
+        `styles` are pictures by name. Raises UsageError where the model cannot learn the task.
+        """
+
+    def stage(self, model: nn.Module, clean: Tensor, generator: torch.Generator) -> None:
+        """Draw what a step needs beside its photos `clean` (N, 3, H, W)."""
 
     def levels(self, tunable: bool) -> tuple[float, float]:
         """The first and last level to train where none was asked for. Raises UsageError."""

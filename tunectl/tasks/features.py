@@ -1,8 +1,9 @@
-"""Frozen ImageNet features for perceptual losses: VGG16 as bundled, or torchvision's."""
+"""Frozen ImageNet features for perceptual losses: as bundled, or torchvision's."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from safetensors.torch import load_file
@@ -14,6 +15,7 @@ from tunectl.errors import UsageError
 
 STYLE_TAPS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")  # of which the bundled net has three
 CONTENT_TAP = "relu2_2"
+SMALL = "vgg19-small"
 _CONVS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 # Caffe's weights want BGR in 8-bit steps around its means, torchvision's RGB of unit deviation.
 # The unit below makes features of both about equally large, as published loss weights assume.
@@ -26,51 +28,58 @@ PERCEPTUAL = ("vgg16", "torchvision-vgg16", "torchvision-vgg19")
 class Features(nn.Module):
     """3x3 convolutions with ReLU in blocks, 2x2 maxima between blocks (Simonyan and Zisserman).
 
-    `vgg16` is bundled, to relu3_3, and needs no network; torchvision's are whole, and downloaded
-    once by torchvision where its cache does not hold them.
+    `vgg16`, to relu3_3, and `vgg19-small`, a quarter as wide and to relu4_1, are bundled and need
+    no network; torchvision's are whole, and downloaded once by torchvision where its cache does
+    not hold them.
     """
 
     def __init__(self, name: str = "vgg16") -> None:
-        """Raises UsageError for a name that is not in PERCEPTUAL."""
+        """Raises UsageError for a name that is not known."""
         super().__init__()
-        if name not in PERCEPTUAL:
+        if name in (SMALL, "vgg16"):
+            tensors = load_file(bundled(f"features/{name}.safetensors"))
+        elif name in PERCEPTUAL:
+            tensors = _from_torchvision(name)
+        else:
             raise UsageError(
                 f"no perceptual network is called {name!r}", f"known: {', '.join(PERCEPTUAL)}"
             )
-        self.caffe = not name.startswith("torchvision-")
+        self.name = name
         self.convs = nn.ModuleDict()
-        tensors = _bundled(name) if self.caffe else _from_torchvision(name)
+        mode: Literal["reflect", "zeros"] = "reflect" if name == SMALL else "zeros"
         for key in sorted({key.rpartition(".")[0] for key in tensors}):
             weight, bias = tensors[f"{key}.weight"].float(), tensors[f"{key}.bias"].float()
-            conv = nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1)
+            outputs, inputs, side, _ = weight.shape
+            conv = nn.Conv2d(inputs, outputs, side, padding=side // 2, padding_mode=mode)
             conv.weight, conv.bias = nn.Parameter(weight), nn.Parameter(bias)
             self.convs[key] = conv
-        self.taps = [key.replace("conv", "relu") for key in self.convs]
+        self.taps = [key.replace("conv", "relu") for key in self.convs if key != "conv0"]
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor, taps: Sequence[str]) -> dict[str, Tensor]:
         """(N, 3, H, W), RGB in [0, 1], to the features at `taps`, such as relu2_2."""
         y, found = self._scaled(x), {}
         for key, conv in self.convs.items():
+            if key == "conv0":
+                continue
             if key.endswith("_1") and key != "conv1_1":
                 y = max_pool2d(y, 2)
             y = relu(conv(y))
             tap = key.replace("conv", "relu")
             if tap in taps:
-                found[tap] = y / _CAFFE_UNIT if self.caffe else y
+                found[tap] = y / _CAFFE_UNIT if self.name == "vgg16" else y
             if len(found) == len(taps):
                 break
         return found
 
     def _scaled(self, x: Tensor) -> Tensor:
-        if self.caffe:
+        if self.name == SMALL:
+            y: Tensor = self.convs["conv0"](x)
+            return y
+        if self.name == "vgg16":
             return (x * 255 - x.new_tensor(_CAFFE_MEANS)[:, None, None]).flip(1)
         means, deviations = x.new_tensor(_MEANS), x.new_tensor(_DEVIATIONS)
         return (x - means[:, None, None]) / deviations[:, None, None]
-
-
-def _bundled(name: str) -> dict[str, Tensor]:
-    return load_file(bundled(f"features/{name}.safetensors"))
 
 
 def _from_torchvision(name: str) -> dict[str, Tensor]:

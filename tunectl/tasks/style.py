@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from tunectl.errors import UsageError
@@ -54,14 +54,15 @@ class Style(Task):
     symbol = "share of the second style"
     weakest = 0.0
     strongest = 1.0
-    restores = False
+    network = "transform-net"
+    takes_style, restores = True, False
     fields: StyleFields
 
     def levels(self, tunable: bool) -> tuple[float, float]:
         last = float(self.fields.second != PHOTO)
         return (0.0 if tunable else last, last)
 
-    def prepare(self, styles: Mapping[str, Path], device: torch.device) -> None:
+    def prepare(self, model: nn.Module, styles: Mapping[str, Path], device: torch.device) -> None:
         """Look at the style pictures, by their names in the fields.
 
         One that is not given is missed when a loss needs it. Raises UsageError for one that is
@@ -73,7 +74,7 @@ class Style(Task):
         self._grams: dict[str, dict[str, Tensor]] = {}
         for name in (fields.first, fields.second):
             if name in styles:
-                picture = _read_style(styles[name], fields.size).to(device)
+                picture = read_style(styles[name], fields.size).to(device)
                 with torch.no_grad():
                     found = self._features(picture, self._taps)
                 self._grams[name] = {tap: _gram(features) for tap, features in found.items()}
@@ -156,7 +157,7 @@ def _variation(x: Tensor) -> Tensor:
     return x.diff(dim=2).square().mean() + x.diff(dim=3).square().mean()
 
 
-def _read_style(path: Path, size: int) -> Tensor:
+def read_style(path: Path, size: int) -> Tensor:
     """(1, 3, h, w) in [0, 1], the shorter side `size`. Raises PictureError or UsageError."""
     array = np.ascontiguousarray(read_rgb8(path))
     height, width = array.shape[:2]

@@ -9,6 +9,7 @@ from tunectl.errors import UsageError
 from tunectl.fields import build_fields
 from tunectl.networks import Network
 from tunectl.tuners.adafm import AdaFM
+from tunectl.tuners.adain import AdaIN
 from tunectl.tuners.base import Tunable, Tuner
 from tunectl.tuners.dni import DNI
 from tunectl.tuners.dynamic import DynamicNet
@@ -20,9 +21,10 @@ TUNERS: dict[str, type[Tuner]] = {
     "ftn": FTN,
     "adafm": AdaFM,
     "dynamic-net": DynamicNet,
+    "adain": AdaIN,
 }
 
-__all__ = ["TUNERS", "Mapped", "Tunable", "Tuner", "build_tuner", "insert_sites"]
+__all__ = ["TUNERS", "AdaIN", "Mapped", "Tunable", "Tuner", "build_tuner", "insert_sites"]
 
 
 def build_tuner(

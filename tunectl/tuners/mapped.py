@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
-from tunectl.networks import InstanceNorm, Network
+from tunectl.networks import Network
 from tunectl.tuners.base import Tunable
 
 
@@ -45,7 +45,7 @@ class _Shares:
 
 
 class _MappedLayer(nn.Module):
-    """A layer is linear in its weights: mixing its outputs mixes its weights per pixel."""
+    """Whatever a tuner moves, its layer is linear in: mixing outputs mixes weights per pixel."""
 
     def __init__(self, knots: Sequence[nn.Module], shares: _Shares) -> None:
         super().__init__()
@@ -79,7 +79,6 @@ class Mapped(nn.Module):
                 layers = []
                 for end in ends:
                     layer = copy.deepcopy(network.get_submodule(module))
-                    assert isinstance(layer, nn.Conv2d | InstanceNorm)
                     for part, parameter in layer.named_parameters():
                         parameter.copy_(end.get(f"{module}.{part}", parameter))
                     layers.append(layer)

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import draw
+from PIL import Image
+
+from tunectl.errors import UsageError
+from tunectl.inference.load import load
+from tunectl.inference.styles import set_styles
+from tunectl.learning import jobs
+from tunectl.learning.options import Options
+from tunectl.networks import build_network, statistics
+from tunectl.tasks.features import SMALL, Features
+from tunectl.tuners import Tunable, build_tuner
+
+SHORT = Options(steps=30, batch=2, draws=1, patch=32, warmup=2, lr=2e-3)
+
+
+@pytest.fixture(scope="module")
+def paintings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("paintings")
+    for i in range(2):
+        Image.fromarray(draw(80, 100, 20 + i)).save(folder / f"{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def restyler(
+    paintings: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[dict[str, float]]]:
+    """A model, and what its training measured."""
+    reports = []
+    place = jobs.Place(
+        photos,
+        tmp_path_factory.mktemp("restyle") / "m.safetensors",
+        style=paintings,
+        device="cpu",
+        precision="fp32",
+        report=reports.append,
+    )
+    jobs.train(place, SHORT, "restyle")
+    return place.output, [report.validation for report in reports if report.validation]
+
+
+def test_adain_net_is_the_papers_at_full_width():
+    network = build_network("adain-net", {"width": 64})
+    assert sum(p.numel() for p in network.encoder.parameters()) == 3_505_728 + 12
+    assert sum(p.numel() for p in network.decoder.parameters()) == 3_505_219
+
+
+def test_the_encoder_computes_the_bundled_features():
+    network, features = build_network("adain-net"), Features(SMALL)
+    network.encoder.load_state_dict(features.convs.state_dict())
+    x = torch.rand(1, 3, 40, 48)
+    found = features(x, ["relu4_1"])["relu4_1"]
+    torch.testing.assert_close(network.encode(x), found, atol=1e-4, rtol=1e-4)
+
+
+def test_alpha_1_gives_the_latent_the_styles_statistics():
+    network = build_network("adain-net")
+    tuner = build_tuner("adain", network)
+    model = Tunable(network, tuner)
+    mean, deviation = torch.rand(128), torch.rand(128) + 0.1
+    tuner.set_style(mean, deviation)
+    z = torch.rand(2, 128, 8, 9) * 3
+    with torch.no_grad():
+        styled, half, own = (model.fold(alpha).latent_0(z) for alpha in (1.0, 0.5, 0.0))
+    for found, wanted in zip(statistics(styled), (mean, deviation), strict=True):
+        torch.testing.assert_close(found, wanted.expand(2, -1), atol=1e-3, rtol=1e-3)
+    assert torch.equal(own, z)
+    torch.testing.assert_close(half, (styled + z) / 2)
+
+
+def test_decoder_learns_and_encoder_stays(restyler):
+    path, measured = restyler
+    network = load(path, device="cpu", precision="fp32").network.network
+    pretrained = Features(SMALL).convs.state_dict()
+    own = network.encoder.state_dict()
+    assert all(torch.equal(own[name], pretrained[name]) for name in pretrained)
+    for name in ("0 pixels", "1 style"):
+        assert measured[-1][name] < measured[0][name]
+
+
+def test_any_pictures_style_is_taken_and_several_are_mixed(restyler, paintings: Path):
+    first, second = sorted(paintings.iterdir())
+    photo = torch.rand(3, 40, 48)
+
+    def styled(pictures, shares=()):
+        model = load(restyler[0], device="cpu", precision="fp32")
+        model(photo, alpha=1.0)  # what was folded before must not stay
+        set_styles(model, pictures, shares)
+        return model, model(photo, alpha=1.0)
+
+    (_, one), (_, other) = styled([first]), styled([second])
+    assert (one - other).abs().max() > 1e-3
+    torch.testing.assert_close(styled([first, second], [3, 0])[1], one)
+    model, _ = styled([first, second])
+    mixed, alone = model.network.tuner.styles[0], []
+    for picture in (first, second):
+        alone.append(styled([picture])[0].network.tuner.styles[0]["scale"])
+    torch.testing.assert_close(mixed["scale"], (alone[0] + alone[1]) / 2)
+    assert mixed["amount"] == 1
+
+
+def test_styles_that_cannot_be_taken(restyler, paintings: Path, tunable_file: Path):
+    picture = sorted(paintings.iterdir())[0]
+    with pytest.raises(UsageError, match="no style to choose"):
+        set_styles(load(tunable_file, device="cpu"), [picture])
+    model = load(restyler[0], device="cpu")
+    for shares in ([1, 2], [-1], [0]):
+        with pytest.raises(UsageError, match="do not fit"):
+            set_styles(model, [picture], shares)
+
+
+def test_restyle_refuses_what_it_cannot_learn(paintings: Path, photos: Path, tmp_path: Path):
+    place = jobs.Place(photos, tmp_path / "m.safetensors", style=paintings, device="cpu")
+    for fields in ({"tuner": "dni"}, {"network": "unet"}, {"network_fields": {"width": 8}}):
+        with pytest.raises(UsageError):
+            jobs.train(place, SHORT, "restyle", **fields)
+    with pytest.raises(UsageError, match="learns from pictures"):
+        jobs.train(jobs.Place(photos, tmp_path / "m.safetensors"), SHORT, "restyle")

@@ -1,0 +1,47 @@
+"""Arrays and PIL pictures in the form that windows are cut from, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from tunectl.errors import UsageError
+
+
+def planes(array: NDArray[Any]) -> Tensor:
+    """(H, W, C) seen as a tensor (C, H, W), without a copy."""
+    return torch.from_numpy(array).permute(2, 0, 1)
+
+
+def samples(array: NDArray[Any]) -> NDArray[Any]:
+    """The array as uint8, uint16 or float32, copied where torch would not take it.
+
+    Raises UsageError for samples of other types.
+    """
+    if np.issubdtype(array.dtype, np.floating):
+        array = array.astype(np.float32, copy=False)
+    if array.dtype.newbyteorder("=") in (np.uint8, np.uint16, np.float32):
+        array = array.astype(array.dtype.newbyteorder("="), copy=False)
+        # Torch takes neither views that run backwards nor memory that is read-only.
+        backwards = any(step < 0 for step in array.strides)
+        return array.copy() if backwards or not array.flags.writeable else array
+    raise UsageError(f"samples of type {array.dtype} are not known", "give uint8 or floats")
+
+
+def through_array(image: Image.Image, run: Callable[[NDArray[Any]], NDArray[Any]]) -> Image.Image:
+    """A PIL picture with `run` over its colours, (H, W) or (H, W, 3); its opacity is kept."""
+    if image.mode not in ("L", "LA", "RGB", "RGBA"):
+        raise UsageError(
+            f"a PIL picture of mode {image.mode} is not restored as it is",
+            "convert it to L, LA, RGB or RGBA",
+        )
+    array = np.array(image)
+    if image.mode in ("L", "RGB"):
+        return Image.fromarray(run(array))
+    return Image.fromarray(np.concatenate([run(array[..., :-1]), array[..., -1:]], axis=2))

@@ -1,0 +1,50 @@
+"""Any picture's style for a model that takes one (Huang and Belongie, ICCV 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tunectl.errors import UsageError
+from tunectl.inference.model import Model
+from tunectl.networks import statistics
+from tunectl.tasks.style import read_style
+from tunectl.tuners import AdaIN, Tunable
+
+SIZE = 512  # of a style picture's shorter side: it sets the size of the strokes
+
+
+def set_styles(
+    model: Model, pictures: Sequence[Path], shares: Sequence[float] = (), size: int = SIZE
+) -> None:
+    """Make alpha 1 the style of a picture, or of several, mixed by `shares` (section 6.4).
+
+    Shares are relative to their sum; without them all count the same. Raises UsageError where the
+    model has its style for good, or the shares do not fit the pictures.
+    """
+    network = model.network
+    if not isinstance(network, Tunable) or not isinstance(network.tuner, AdaIN):
+        raise UsageError("this model has no style to choose", "leave --style away")
+    weights = torch.tensor(list(shares) or [1.0] * len(pictures))
+    if len(weights) != len(pictures) or bool((weights < 0).any()) or not weights.sum() > 0:
+        raise UsageError(
+            f"{len(weights)} style shares do not fit {len(pictures)} styles",
+            "give one number from 0 for each --style",
+        )
+    latents: list[Tensor] = []
+    site = network.network.get_submodule(network.tuner.site)
+    hook = site.register_forward_pre_hook(lambda _module, inputs: latents.append(inputs[0]))
+    try:
+        with torch.inference_mode():
+            for path in pictures:
+                network.network(read_style(path, size).to(model.device))
+            found = [statistics(latent) for latent in latents]
+            means, deviations = (torch.cat(parts) for parts in zip(*found, strict=True))
+            mix = (weights / weights.sum()).to(means)[:, None]
+            network.tuner.set_style((means * mix).sum(0), (deviations * mix).sum(0))
+    finally:
+        hook.remove()
+    model.forget()
