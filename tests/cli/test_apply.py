@@ -566,3 +566,24 @@ def test_where_a_terminal_shows_both_streams_nothing_is_said_twice(
         cli("apply", "p.png", "-a", 0.5, "-o", "out.png", *more, *common)
     assert (b"out.png" in sys.stdout.data) == on_stdout
     assert (b"out.png" in sys.stderr.data) == on_stderr
+
+
+def test_a_style_is_chosen_when_it_is_applied(cli, photos: Path, tmp_path: Path):
+    model, style = tmp_path / "any.safetensors", sorted(photos.glob("*.png"))[0]
+    run = ["--data", photos, "--steps", 2, "--batch", 2, "--patch", 32, "--device", "cpu"]
+    assert cli("train", "--task", "restyle", "--style", photos, *run, "-o", model)[0] == 0
+    words = ["apply", style, "-m", model, "--device", "cpu", "--alpha", 0.6]
+    assert cli(*words, "--style", style, "-o", tmp_path / "a.png")[0] == 0
+    both = ["--style", style, "--style", photos / "more" / "photo1.png", "--style-shares", "2,1"]
+    assert cli(*words, *both, "-o", tmp_path / "b.png")[0] == 0
+    assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
+    for wrong, message in (
+        (["--style-shares", "1"], "no --style to share out"),
+        (["--style", style, "--style-shares", "1,2"], "do not fit"),
+        (["--style", tmp_path / "none.png"], "No such file"),
+        (["-m", "denoise", "--style", style], "no style to choose"),
+    ):
+        code, _, err = cli(*words, *wrong, "-o", tmp_path / "c.png")
+        assert code in (2, 3)
+        assert message in err
+    assert not (tmp_path / "c.png").exists()

@@ -157,6 +157,8 @@ def apply(
 
         if PIPE in inputs or output == PIPE:
             _check_pipes(PIPE in inputs, output == PIPE, as_json, manifest)
+        if style_shares and not style:
+            raise UsageError("--style-shares has no --style to share out", "give --style as well")
         if in_place and frame is not None:
             raise UsageError("--in-place and --frame would lose frames", "write elsewhere with -o")
         layout = Layout(output, suffix, f".{ending}" if ending else "", in_place)
