@@ -7,18 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from tunectl.errors import UsageError
 from tunectl.images import find_pictures
 from tunectl.networks import statistics
-from tunectl.tasks.base import Tables, Task
 from tunectl.tasks.features import SMALL, Features
-from tunectl.tasks.style import read_style
+from tunectl.tasks.style import StyleTask, read_style
 
 TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 WIDTH = 16  # of the bundled encoder
@@ -38,7 +35,7 @@ class RestyleFields:
     pixels: float = 10.0
 
 
-class Restyle(Task):
+class Restyle(StyleTask):
     """The level is the share of the style's statistics in the latent, which is what alpha is.
 
     The losses are AdaIN's (Huang and Belongie, ICCV 2017, section 5.1) on a distilled VGG19: the
@@ -49,8 +46,6 @@ class Restyle(Task):
     Fields = RestyleFields
     symbol = "share of the style"
     network, tuner = "adain-net", "adain"
-    weakest, strongest = 0.0, 1.0
-    takes_style, restores = True, False
     fields: RestyleFields
 
     def levels(self, tunable: bool) -> tuple[float, float]:
@@ -105,20 +100,6 @@ class Restyle(Task):
             }
         drawing: Any = model.tuner
         drawing.drawn = self._drawn[TAPS[-1]]
-
-    def degrade(
-        self, clean: Tensor, level: float, generator: torch.Generator, gray: Tensor | None = None
-    ) -> Tensor:
-        return clean
-
-    def estimate(
-        self,
-        pixels: NDArray[Any],
-        tables: Tables | None = None,
-        seen: NDArray[np.bool_] | None = None,
-    ) -> float:
-        """The whole style: a photo does not say how much of it is wanted."""
-        return self.strongest
 
     def loss(self, kind: str, output: Tensor, clean: Tensor, level: float) -> Tensor:
         """AdaIN's two losses, and near level 0 the photo's own; `kind` says nothing here."""

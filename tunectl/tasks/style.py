@@ -42,7 +42,28 @@ class StyleFields:
     pixels: float = 100.0
 
 
-class Style(Task):
+class StyleTask(Task):
+    """What tasks of style share: levels from 0 to 1, and photos that come in as they are."""
+
+    weakest, strongest = 0.0, 1.0
+    takes_style, restores = True, False
+
+    def degrade(
+        self, clean: Tensor, level: float, generator: torch.Generator, gray: Tensor | None = None
+    ) -> Tensor:
+        return clean
+
+    def estimate(
+        self,
+        pixels: NDArray[Any],
+        tables: Tables | None = None,
+        seen: NDArray[np.bool_] | None = None,
+    ) -> float:
+        """The whole style: a photo does not say how much of it is wanted."""
+        return self.strongest
+
+
+class Style(StyleTask):
     """The level is the share of the second objective in the loss; 1 is that style alone.
 
     A style's loss is Johnson, Alahi and Fei-Fei's (ECCV 2016, section 3): content at relu2_2, Gram
@@ -52,10 +73,7 @@ class Style(Task):
 
     Fields = StyleFields
     symbol = "share of the second style"
-    weakest = 0.0
-    strongest = 1.0
     network = "transform-net"
-    takes_style, restores = True, False
     fields: StyleFields
 
     def levels(self, tunable: bool) -> tuple[float, float]:
@@ -87,20 +105,6 @@ class Style(Task):
         first = self.fields.second if start == 1 else self.fields.first
         fields = replace(self.fields, first=first, second=style)
         return Style(fields), (0.0, self.check_level(1.0 if level is None else level))
-
-    def degrade(
-        self, clean: Tensor, level: float, generator: torch.Generator, gray: Tensor | None = None
-    ) -> Tensor:
-        return clean
-
-    def estimate(
-        self,
-        pixels: NDArray[Any],
-        tables: Tables | None = None,
-        seen: NDArray[np.bool_] | None = None,
-    ) -> float:
-        """The whole style: a photo does not say how much of it is wanted."""
-        return self.strongest
 
     def loss(self, kind: str, output: Tensor, clean: Tensor, level: float) -> Tensor:
         """The two objectives' losses, mixed by the level; `kind` says nothing here."""
