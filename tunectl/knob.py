@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tunectl.errors import AlphaError
 
 WAYS = ("endpoint", "path", "joint")
+Alpha = float | tuple[float, ...]  # one, or one for each site of a tuner that tells sites apart
 MOST_KNOTS, MOST_PAIRS = 16, 1024
 
 
@@ -16,7 +17,8 @@ MOST_KNOTS, MOST_PAIRS = 16, 1024
 class Knob:
     """The levels at alpha 0 and 1, the way between, and where the weights have knots.
 
-    The schedule of training is level(alpha) = levels[0] + (levels[1] - levels[0]) * alpha ** power.
+    The schedule of training is level(alpha) = levels[0] + (levels[1] - levels[0]) * alpha ** power,
+    mirrored below 0 where the knots begin at -1.
     `calibration` holds measured pairs (alpha, level), alpha ascending and levels monotone; where
     it is there, it decides. `way` is how the knob was learned: the ends only (endpoint), a frozen
     base and levels between (path), or everything together (joint).
@@ -41,18 +43,24 @@ class Knob:
         if alphas != sorted(alphas) or levels not in (sorted(levels), sorted(levels)[::-1]):
             raise ValueError("a calibration must be monotone")
 
+    @property
+    def lowest(self) -> float:
+        """The least alpha: 0, or -1 of a knob with two ends beside its base."""
+        return min(0.0, self.knots[0])
+
     def scheduled_level(self, alpha: float) -> float:
         """The level that training shows at `alpha`."""
         start, end = self.levels
-        return start + (end - start) * float(alpha**self.power)
+        return start + (end - start) * math.copysign(abs(alpha) ** self.power, alpha)
 
     def scheduled_alpha(self, level: float) -> float:
         """The inverse of `scheduled_level`."""
         start, end = self.levels
-        return float(((level - start) / (end - start)) ** (1 / self.power))
+        share = (level - start) / (end - start)
+        return math.copysign(abs(share) ** (1 / self.power), share)
 
     def level(self, alpha: float) -> float:
-        """The level at which `alpha` was measured to be best."""
+        """The level at which `alpha` was measured to be best, that of the nearest end outside."""
         alphas, levels = zip(*self._pairs(), strict=True)
         return _interpolate(alpha, list(alphas), list(levels))
 
@@ -70,15 +78,24 @@ class Knob:
     def _pairs(self) -> list[tuple[float, float]]:
         if self.calibration:
             return list(self.calibration)
-        steps = [i / 32 for i in range(33)]
+        steps = [i / 32 for i in range(-32 if self.lowest < 0 else 0, 33)]
         return [(alpha, self.scheduled_level(alpha)) for alpha in steps]
 
 
-def check_alpha(alpha: float, extrapolate: bool = False) -> float:
-    """Return alpha as a float. Raises AlphaError outside [0, 1] unless `extrapolate`."""
-    if not extrapolate and not 0 <= alpha <= 1:  # also catches NaN
+def check_alpha(alpha: Alpha, extrapolate: bool = False, lowest: float = 0.0) -> Alpha:
+    """Return alpha as floats. Raises AlphaError outside [lowest, 1] unless `extrapolate`."""
+    if isinstance(alpha, tuple):
+        return tuple(check_one(one, extrapolate, lowest) for one in alpha)
+    return check_one(alpha, extrapolate, lowest)
+
+
+def check_one(alpha: Alpha, extrapolate: bool = False, lowest: float = 0.0) -> float:
+    """As `check_alpha`, where several alphas make no sense."""
+    if not isinstance(alpha, int | float):
+        raise AlphaError(f"{alpha!r} is not one alpha", "give one number from 0 to 1")
+    if not extrapolate and not lowest <= alpha <= 1:  # also catches NaN
         raise AlphaError(
-            f"alpha {alpha:g} lies outside 0 to 1", "0 is the gentlest, 1 the strongest"
+            f"alpha {alpha:g} lies outside {lowest:g} to 1", "0 is the gentlest, 1 the strongest"
         )
     return float(alpha)
 

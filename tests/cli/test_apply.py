@@ -587,3 +587,34 @@ def test_a_style_is_chosen_when_it_is_applied(cli, photos: Path, tmp_path: Path)
         assert code in (2, 3)
         assert message in err
     assert not (tmp_path / "c.png").exists()
+
+
+def test_alphas_a_site_and_a_knob_with_two_ends(cli, photos: Path, tmp_path: Path):
+    base, model, style = tmp_path / "b.safetensors", tmp_path / "m.safetensors", "photo0.png"
+    run = ["--data", photos, "--steps", 2, "--batch", 2, "--patch", 32, "--device", "cpu"]
+    tiny = ["--network-field", "width=4", "--network-field", "blocks=1"]
+    assert cli("train", "--task", "style", *tiny, *run, "-o", base)[0] == 0
+    ends = ["--style", photos / style, "--lower-style", photos / "more" / "photo1.png"]
+    assert cli("finetune", base, "--tuner", "dynamic-net", *ends, *run, "-o", model)[0] == 0
+    out = tmp_path / "out"
+    words = ["apply", photos / style, "-m", model, "--device", "cpu", "-o", out]
+    code, stdout, _ = cli(*words, "--alpha", "0.3/0.5/0,-0.5", "--json")
+    assert code == 0
+    lines = [json.loads(line) for line in stdout.splitlines()]
+    done = [line for line in lines if line.get("status") == "done"]
+    assert [(line["alpha"], line["level"]) for line in done] == [
+        ([0.3, 0.5, 0.0], None),
+        (-0.5, -0.5),
+    ]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "photo0.alpha-0.5.png",
+        "photo0.alpha0.3_0.5_0.png",
+    ]
+    for alpha, message in (
+        ("0.3/0.5", "2 alphas"),
+        ("0.3/x", "not a list"),
+        ("-1.5", "outside -1"),
+    ):
+        code, _, err = cli(*words, "--alpha", alpha)
+        assert code == 2
+        assert message in err

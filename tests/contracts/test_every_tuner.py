@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tunectl import checkpoint
 from tunectl.checkpoint import Header, Knob, Part
+from tunectl.errors import AlphaError
 from tunectl.inference.load import load
 from tunectl.learning import jobs
 from tunectl.learning.options import Options
@@ -72,6 +73,19 @@ def test_new_tuner_changes_nothing_at_any_alpha(network, tuner, fields, knots):
     base, model = make(network, tuner, fields, knots)
     for alpha in ALPHAS:
         assert torch.equal(model(picture(), alpha), base(picture()))
+
+
+@pytest.mark.parametrize(("tuner", "fields"), VARIANTS)
+@both_knots
+def test_a_silenced_shortcut_fades_the_input_out(tuner, fields, knots):
+    network = build_network("transform-net", {**SMALL["transform-net"], "residual": True})
+    torch.nn.init.zeros_(network.last.weight)  # what is left is the shortcut
+    fresh = build_tuner(tuner, network, fields, knots)
+    fresh.silence(network, network.shortcut)
+    model = Tunable(network, fresh).requires_grad_(False)
+    for alpha in ALPHAS:
+        share = 1 - alpha if tuner in ("dni", "ftn", "adafm") else 1.0
+        assert torch.allclose(model(picture(), alpha), share * picture(), atol=1e-6)
 
 
 @every_pair
@@ -216,3 +230,42 @@ def test_a_folded_file_is_plain_and_equals_the_model(network, tuner, fields, tmp
     assert not plain.tunable
     assert plain.header.level == pytest.approx((29.0, 29.0))
     assert torch.equal(plain(picture()), tunable(picture(), alpha=0.4))
+
+
+@pytest.mark.parametrize(("tuner", "fields"), VARIANTS)
+def test_a_knob_with_two_ends(tuner, fields):
+    base, model = make("unet", tuner, fields, (-1.0, 0.0, 1.0))
+    lists = [module for module in model.tuner.modules() if isinstance(module, torch.nn.ModuleList)]
+    lower = {id(p) for ends in lists for p in ends[0].parameters()}
+    generator = torch.Generator().manual_seed(1)
+    for parameter in model.tuner.parameters():
+        if id(parameter) in lower:
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.05)
+    x = picture()
+    for alpha in (0.0, 0.4, 1.0):  # its own end has not moved yet
+        assert torch.equal(model(x, alpha), base(x))
+    assert not torch.allclose(model(x, -0.4), base(x), atol=1e-3)
+    perturb(model)
+    assert torch.equal(model.fold(0)(x), base(x))
+    for alpha in (-1.0, -0.4, 0.6, 1.0):
+        expected = model(x, alpha)
+        assert torch.allclose(model.fold(alpha)(x), expected, atol=1e-5)
+        mapped = Mapped(model)(x, torch.full((1, 1, *x.shape[-2:]), alpha))
+        assert torch.allclose(mapped, expected, atol=1e-4)
+
+
+def test_alphas_a_site():
+    base, model = make("transform-net", "dynamic-net", {})
+    perturb(model)
+    x = picture()
+    assert torch.equal(model.fold((0.0, 0.0, 0.0))(x), base(x))
+    assert torch.allclose(model.fold((0.3, 0.3, 0.3))(x), model(x, 0.3), atol=1e-6)
+    psi = model.tuner.branches["latent_1"].blocks[0]
+    base.latent_1.register_forward_hook(lambda _module, _inputs, z: z + 0.7 * psi(z))
+    assert torch.allclose(model.fold((0.0, 0.7, 0.0))(x), base(x), atol=1e-5)
+    with pytest.raises(AlphaError, match="2 alphas for a model that takes one, or 3"):
+        model.fold((0.3, 0.3))
+    for tuner, fields in VARIANTS:
+        if tuner != "dynamic-net":
+            with pytest.raises(AlphaError, match=r"3 alphas for a model that takes one$"):
+                make("unet", tuner, fields)[1].fold((0.0, 0.5, 1.0))

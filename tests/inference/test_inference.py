@@ -204,6 +204,15 @@ def test_bundled_models_load():
     assert model.level(1.0) == 75
 
 
+def test_the_bundled_style_begins_at_the_photo_and_leads_away_from_it():
+    model = tunectl.load("starry-night", device="cpu")
+    clean = Path(__file__).parents[2] / "weights" / "example" / "clean.png"
+    picture = torch.from_numpy(np.array(Image.open(clean).convert("RGB"))).permute(2, 0, 1) / 255
+    apart = [float((model(picture, alpha) - picture).abs().mean()) for alpha in (0.25, 0.5, 1.0)]
+    assert psnr(model(picture, 0.0), picture) > 40
+    assert 0.02 < apart[0] < apart[1] < apart[2]
+
+
 def test_mixing_is_a_weighted_mean(plain_file: Path, tunable_file: Path, tmp_path: Path):
     fold_file(tunable_file, 0.2, tmp_path / "a.safetensors")
     fold_file(tunable_file, 0.9, tmp_path / "b.safetensors")

@@ -27,3 +27,23 @@ def test_a_run_starts_from_earlier_weights(photos: Path, tmp_path: Path, tunable
     assert header.provenance["parent"] == file_sha256(tunable_file)
     with pytest.raises(IncompatibleError, match="another network or tuner"):
         jobs.train(place, still, "denoise", "unet", [0, 50], TINY_UNET, tuner="ftn")
+
+
+def test_a_tuner_starts_from_an_earlier_one_and_the_base_stays(photos: Path, tmp_path: Path):
+    where = {"device": "cpu", "precision": "fp32"}
+    short = Options(steps=3, batch=2, draws=1, patch=24, warmup=1, lr=1e-2)
+    plain = jobs.Place(photos, tmp_path / "base.safetensors", **where)
+    base = jobs.train(plain, short, "denoise", "unet", [15], TINY_UNET)
+    first = jobs.Place(photos, tmp_path / "first.safetensors", dtype="fp16", **where)
+    jobs.finetune(first, short, base, "ftn", "path", 50)
+    again = jobs.Place(photos, tmp_path / "again.safetensors", start=first.output, **where)
+    jobs.finetune(again, replace(short, lr=1e-12, ema=0.0), base, "ftn", "path", 50)
+    _, tuned = checkpoint.read(first.output)
+    _, after = checkpoint.read(again.output)
+    assert not torch.equal(after["tuner.transitions.0.head.slope.weight"], torch.ones(1))
+    for name, tensor in checkpoint.read(base)[1].items():
+        assert torch.equal(after[name], tensor)
+    for name, tensor in checkpoint.under("tuner.", tuned).items():
+        torch.testing.assert_close(after[f"tuner.{name}"], tensor.float(), atol=1e-9, rtol=0)
+    with pytest.raises(IncompatibleError, match="another network or tuner"):
+        jobs.finetune(again, short, base, "dni", "path", 50)

@@ -10,8 +10,10 @@ from PIL import Image
 from torch.nn.functional import conv2d
 
 from tunectl import checkpoint
-from tunectl.errors import UsageError
-from tunectl.images import read_rgb8
+from tunectl.errors import AlphaError, UsageError
+from tunectl.images import Picture, read_rgb8
+from tunectl.inference.load import load
+from tunectl.inference.restore import Strength, restore
 from tunectl.learning import jobs
 from tunectl.learning.options import Options
 from tunectl.tasks import build_task
@@ -140,6 +142,50 @@ def test_from_the_photo_to_a_style_by_one_knob(styles, photos: Path, tmp_path: P
     assert checkpoint.read(tuned.output)[0].task.fields["first"] == "photo"
 
 
+def test_two_ends_and_a_boost(styles, photos: Path, tmp_path: Path):
+    task = ready(styles, first="blobs", second="stripes", lower="blobs", boost=3.0, variation=0)
+    output, clean = torch.rand(1, 3, 48, 48), torch.rand(1, 3, 48, 48)
+    parts = task.scores(output, clean, 1.0)
+    expected = parts["content"] + 0.75 * parts["style blobs"] + 0.25 * 3 * parts["style stripes"]
+    assert float(task.loss("l1", output, clean, 0.25)) == pytest.approx(expected, rel=1e-5)
+    expected = parts["content"] + parts["style blobs"]
+    assert float(task.loss("l1", output, clean, -0.25)) == pytest.approx(expected, rel=1e-5)
+
+    where = {"device": "cpu", "precision": "fp32"}
+    plain = jobs.Place(photos, tmp_path / "photo.safetensors", **where)
+    base = jobs.train(plain, SHORT, "style", "transform-net", None, TINY)
+    dual = jobs.Place(
+        photos,
+        tmp_path / "dual.safetensors",
+        style=styles["stripes"],
+        lower_style=styles["blobs"],
+        **where,
+    )
+    jobs.finetune(dual, SHORT, base, "dynamic-net", "path", task_fields={"boost": 2.0})
+    header, _ = checkpoint.read(dual.output)
+    assert header.knob.knots == (-1.0, 0.0, 1.0)
+    assert header.task.fields["lower"] == "blobs"
+    assert header.task.fields["boost"] == 2.0
+    model = load(dual.output, device="cpu")
+    picture = torch.rand(3, 40, 40)
+    outputs = [model(picture, alpha) for alpha in (-1, -0.5, 0, 1, (0.3, 0.5, 0))]
+    assert all(not torch.equal(outputs[2], outputs[i]) for i in (0, 1, 3, 4))
+    assert model.level(-0.5) == -0.5
+    gray = Picture(draw(40, 40, 1)[..., :1], icc=b"of gray")
+    coloured = restore(model, gray, Strength(1.0)).picture
+    assert (coloured.pixels.shape, coloured.icc) == ((40, 40, 3), None)
+    kept = restore(model, gray, Strength(1.0, keep_colours=True)).picture
+    assert (kept.pixels.shape, kept.icc) == ((40, 40, 1), b"of gray")
+    with pytest.raises(AlphaError, match=r"alpha -1.5 lies outside -1 to 1"):
+        model(picture, -1.5)
+    with pytest.raises(AlphaError, match="is not one alpha"):
+        model(picture, (0.1, 0.2, 0.3), alpha_map=np.ones((40, 40)))
+    with pytest.raises(UsageError, match="two ends need a knob"):
+        jobs.train(dual, SHORT, "style", "transform-net", None, TINY)
+    with pytest.raises(UsageError, match="nothing says what alpha -1 should be"):
+        jobs.train(plain, SHORT, "denoise", "unet", [0, 50], tuner="dni", knots=(-1, 0, 1))
+
+
 def test_styles_that_cannot_be(styles, photos: Path, tmp_path: Path):
     tiny = tmp_path / "tiny.png"
     Image.fromarray(draw(30, 90, 0)).save(tiny)
@@ -154,6 +200,11 @@ def test_styles_that_cannot_be(styles, photos: Path, tmp_path: Path):
         jobs.train(place, SHORT, "denoise", "unet", [15])
     with pytest.raises(UsageError, match="cannot be called photo"):
         jobs.Place(photos, tmp_path / "m", style=tmp_path / "photo.jpg").style_names("style")
+    twice = tmp_path / "twice" / "blobs.png"
+    with pytest.raises(UsageError, match="two styles have the same name"):
+        jobs.Place(photos, tmp_path / "m", style=styles["blobs"], from_style=twice).style_names(
+            "style"
+        )
     plain = jobs.Place(photos, tmp_path / "p.safetensors", device="cpu", precision="fp32")
     base = jobs.train(plain, SHORT, "style", "transform-net", None, TINY)
     with pytest.raises(UsageError, match="needs a picture of it"):

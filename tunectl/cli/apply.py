@@ -38,7 +38,8 @@ def apply(
             "--alpha",
             "-a",
             help="0 (gentlest) to 1 (strongest), auto, or a list: 0,0.5,auto. Auto, the default, "
-            "takes the level from the picture.",
+            "takes the level from the picture. A model with two ends goes down to -1; one with "
+            "several sites takes an alpha for each: 0.3/0.5/0.",
         ),
     ] = None,
     level: Annotated[
@@ -162,7 +163,7 @@ def apply(
         if in_place and frame is not None:
             raise UsageError("--in-place and --frame would lose frames", "write elsewhere with -o")
         layout = Layout(output, suffix, f".{ending}" if ending else "", in_place)
-        jobs = plan(inputs, parse_strengths(alpha, level, extrapolate), layout)
+        jobs = plan(inputs, parse_strengths(alpha, level), layout)
         fineness = _quality(quality)
         settings = {
             "precision": precision,

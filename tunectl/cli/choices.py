@@ -10,11 +10,16 @@ from typing import Annotated
 import typer
 
 from tunectl.errors import UsageError
+from tunectl.knob import Alpha
 
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 PrecisionOption = Annotated[str, typer.Option(help="auto, fp32 or bf16; auto takes the faster.")]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The model file to write.")]
 TaskFieldOption = Annotated[list[str], typer.Option(help="A field of the task, such as clip=true.")]
+
+StartOption = Annotated[
+    Path | None, typer.Option(help="Begin with the weights of this model of the same shape.")
+]
 
 
 def parse_levels(text: str) -> list[float]:
@@ -36,6 +41,12 @@ def parse_numbers(text: str, option: str) -> list[float]:
         raise UsageError(
             f"{option} {text!r} is not a list of numbers", f"for example {option} 0,0.5,1"
         ) from error
+
+
+def parse_alpha(text: str) -> Alpha:
+    """`0.3`, or `0.3/0.5/0`: one for each site. Raises UsageError."""
+    alphas = tuple(parse_numbers(",".join(text.split("/")), "--alpha"))
+    return alphas[0] if len(alphas) == 1 else alphas
 
 
 def command_line() -> str:

@@ -164,7 +164,9 @@ def result_line(outcome: Outcome) -> str:
     else:
         estimated = ", estimated" if outcome.estimated else ""
         level = "" if outcome.level is None else f" (level {outcome.level:.3g}{estimated})"
-        words = f"{job.name}: alpha {outcome.alpha:.3g}{level} -> {job.target}"
+        alphas = outcome.alpha if isinstance(outcome.alpha, tuple) else (outcome.alpha,)
+        alpha = "/".join(f"{one:.3g}" for one in alphas)
+        words = f"{job.name}: alpha {alpha}{level} -> {job.target}"
     return "; ".join([words, *outcome.notes])
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
+from tunectl.cli import choices as c
 from tunectl.cli.learning import Run, learns
 
 
@@ -21,6 +23,8 @@ def finetune(
         str,
         typer.Option(help="endpoint: train at alpha 1, as the papers; path: all along the knob."),
     ] = "path",
+    start: c.StartOption = None,
+    task_field: c.TaskFieldOption = [],  # noqa: B006 - typer copies it
 ) -> None:
     """Give a plain model a knob: a tuner learns the way from its level to another.
 
@@ -30,10 +34,11 @@ def finetune(
     tunectl finetune base.safetensors --tuner ftn --way path --level 50 \\
         --data photos --steps 5000 -o tuned.safetensors
     """
+    from tunectl.fields import parse_fields
     from tunectl.learning import jobs
 
     jobs.finetune(
-        run.place,
+        replace(run.place, start=start),
         run.options,
         base,
         tuner,
@@ -42,4 +47,5 @@ def finetune(
         run.tuner_fields,
         run.power,
         run.knots,
+        parse_fields(task_field, "--task-field"),
     )

@@ -71,6 +71,10 @@ def _shared(
         Path | None,
         typer.Option(help="And one of the style at alpha 0, where that is not the photo."),
     ] = None,
+    lower_style: Annotated[
+        Path | None,
+        typer.Option(help="And one of a style at alpha -1, for a knob with two ends."),
+    ] = None,
     exclude: Annotated[
         list[str], typer.Option(help="Leave out photos whose name matches, such as 'scan_*'.")
     ] = [],  # noqa: B006
@@ -123,6 +127,7 @@ def _run(given: dict[str, Any], progress: console.TrainingProgress) -> Run:
         validation=given["validation"],
         style=given["style"],
         from_style=given["from_style"],
+        lower_style=given["lower_style"],
         exclude=tuple(given["exclude"]),
         previews=given["previews"],
         device=given["device"],

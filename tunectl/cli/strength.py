@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     from tunectl.inference.restore import Strength
 
 
-def parse_strengths(alpha: str | None, level: str | None, extrapolate: bool) -> list[Asked]:
+def parse_strengths(alpha: str | None, level: str | None) -> list[Asked]:
     """How strong, as it was asked for: one result each. Without a word that is auto."""
     from tunectl.inference.job import Asked
-    from tunectl.knob import check_alpha
 
     if alpha is not None and level is not None:
         raise UsageError("--alpha and --level are both given", "give one of the two")
@@ -28,12 +27,9 @@ def parse_strengths(alpha: str | None, level: str | None, extrapolate: bool) -> 
         found = [Asked(level=number) for number in c.parse_numbers(level, "--level")]
     else:
         found = [
-            Asked() if word.strip() == "auto" else Asked(*c.parse_numbers(word, "--alpha"))
+            Asked() if word.strip() == "auto" else Asked(c.parse_alpha(word))
             for word in ("auto" if alpha is None else alpha).split(",")
         ]
-    for one in found:
-        if one.alpha is not None:
-            check_alpha(one.alpha, extrapolate)
     return list(dict.fromkeys(found))
 
 
@@ -50,16 +46,20 @@ def check_strengths(
     """All that decides how strong, checked against the model before any picture is opened."""
     from tunectl.inference.job import Asked
     from tunectl.inference.restore import Strength
-    from tunectl.knob import check_alpha
+    from tunectl.knob import check_one
 
     mask = None if alpha_map is None else _read_map(alpha_map)
     if chroma_alpha is not None:
-        check_alpha(chroma_alpha, extrapolate)
+        check_one(chroma_alpha, extrapolate)
     strengths = {}
     for one in dict.fromkeys(asked):
         if not model.tunable and one != Asked():
             raise UsageError(f"{name}: is a plain model without a knob", "leave --alpha away")
         alpha = model.alpha(one.level) if one.level is not None else one.alpha
+        if alpha is not None:
+            model.fold(alpha, extrapolate=extrapolate)  # raises if the model cannot take it
+        if mask is not None and isinstance(alpha, tuple):
+            raise UsageError("--alpha-map scales one alpha", "give one, or leave --alpha away")
         strengths[one] = Strength(alpha, chroma_alpha, mask, blend, keep_colours, extrapolate)
     return strengths
 

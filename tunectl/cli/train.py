@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -34,9 +33,7 @@ def train(
         list[str], typer.Option(help="A field of the network, such as width=32.")
     ] = [],  # noqa: B006 - typer copies it
     task_field: c.TaskFieldOption = [],  # noqa: B006
-    start: Annotated[
-        Path | None, typer.Option(help="Begin with the weights of this model of the same shape.")
-    ] = None,
+    start: c.StartOption = None,
 ) -> None:
     """Train a network on a folder of clean photos.
 

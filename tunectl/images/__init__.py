@@ -2,7 +2,7 @@
 
 from tunectl.images.arrays import empty_like, release
 from tunectl.images.files import find_pictures
-from tunectl.images.picture import Picture, output_format
+from tunectl.images.picture import Picture, in_rgb, output_format
 from tunectl.images.read import MAX_PIXELS, read_picture, read_rgb8
 from tunectl.images.transparency import fill_transparent
 from tunectl.images.write import encode_picture, write_picture
@@ -14,6 +14,7 @@ __all__ = [
     "encode_picture",
     "fill_transparent",
     "find_pictures",
+    "in_rgb",
     "output_format",
     "read_picture",
     "read_rgb8",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunectl.errors import UsageError
+from tunectl.images.arrays import new_array
 
 FORMATS = {
     ".jpg": "JPEG",
@@ -54,6 +55,13 @@ class Picture:
         if self.pixels.dtype.kind == "f":
             return 1
         return int(np.iinfo(self.pixels.dtype).max)
+
+
+def in_rgb(picture: Picture) -> Picture:
+    """A gray picture in RGB, its three channels equal, without what described it as gray."""
+    pixels = new_array((*picture.pixels.shape[:2], 3), picture.pixels.dtype)
+    pixels[...] = picture.pixels
+    return replace(picture, pixels=pixels, icc=None, tables=None)
 
 
 def output_format(path: Path) -> str:

@@ -28,7 +28,7 @@ def fold_file(
     model = from_tensors(header, tensors, device="cpu", precision="fp32")
     network = model.fold(alpha, extrapolate=extrapolate)
     kept = any(network.in_site(name) for name in network.state_dict())
-    level = model.level(min(max(alpha, 0.0), 1.0))
+    level = model.nearest_level(alpha)
     folded = Header(
         network=header.network,
         task=header.task,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunectl.errors import TunectlError
+from tunectl.knob import Alpha
 
 PIPE = "-"  # names standard input and standard output
 
@@ -15,14 +16,15 @@ PIPE = "-"  # names standard input and standard output
 class Asked:
     """One strength as it was asked for: an alpha, a level, or neither, which means auto."""
 
-    alpha: float | None = None
+    alpha: Alpha | None = None
     level: float | None = None
 
     @property
     def mark(self) -> str:
         """What tells its result from those of other strengths, in a file's name."""
         if self.alpha is not None:
-            return f"alpha{self.alpha:.12g}"
+            alphas = self.alpha if isinstance(self.alpha, tuple) else (self.alpha,)
+            return "alpha" + "_".join(f"{one:.12g}" for one in alphas)
         return "auto" if self.level is None else f"level{self.level:.12g}"
 
 
@@ -62,7 +64,7 @@ class Outcome:
 
     job: Job
     status: str
-    alpha: float | None = None
+    alpha: Alpha | None = None
     level: float | None = None
     estimated: bool = False
     input_sha256: str | None = None

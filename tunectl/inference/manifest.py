@@ -35,9 +35,10 @@ class Setup:
     def decisive(self, job: Job) -> dict[str, Any]:
         """The fields of a job's line that must be equal for its result to be up to date."""
         asked = job.asked
+        alpha = list(asked.alpha) if isinstance(asked.alpha, tuple) else asked.alpha  # as JSON
         return {
             "model_sha256": self.model_sha256,
-            "alpha_asked": "auto" if asked.alpha is None and asked.level is None else asked.alpha,
+            "alpha_asked": "auto" if asked.alpha is None and asked.level is None else alpha,
             "level_asked": asked.level,
             "settings": self.settings,
         }

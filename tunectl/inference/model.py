@@ -16,11 +16,12 @@ from torch import Tensor
 
 from tunectl.checkpoint import Header
 from tunectl.errors import AlphaError, ResourceError, UsageError, is_out_of_memory
+from tunectl.inference.compose import compose
 from tunectl.inference.engine import Engine
 from tunectl.inference.memory import bytes_per_pixel, choose_tile
 from tunectl.inference.samples import planes, samples, through_array
 from tunectl.inference.tiles import SMALLEST_SIDE, Grid, Step, run_tiled, shrink
-from tunectl.knob import Knob, check_alpha
+from tunectl.knob import Alpha, Knob, check_alpha, check_one
 from tunectl.networks import Network, fixed_statistics, norms_of, receptive_radius
 from tunectl.tasks import build_task
 from tunectl.tuners import Mapped, Tunable
@@ -28,7 +29,6 @@ from tunectl.tuners import Mapped, Tunable
 Picture = TypeVar("Picture", Tensor, Image.Image, NDArray[np.generic])
 KEPT_FOLDS = 4
 MAPPED = "map"  # the key of the engine that takes alpha per pixel
-LUMA = (0.299, 0.587, 0.114)  # BT.601, as in JPEG
 WHOLE_AREA = 2_000_000  # of the picture from which instance norms take their statistics
 UNTILED_AREA = 512**2  # so few pixels need no thought about memory
 
@@ -52,35 +52,50 @@ class Model:
         self.header = header
         self.network = network.eval().requires_grad_(False)
         self.device, self.precision, self.tile = device, precision, tile
-        self._engines: OrderedDict[float | str | None, Engine] = OrderedDict()
+        self._engines: OrderedDict[Alpha | str | None, Engine] = OrderedDict()
 
     @property
     def tunable(self) -> bool:
         """Whether the model has a knob."""
         return isinstance(self.network, Tunable)
 
+    @property
+    def restores(self) -> bool:
+        """Whether the model brings a picture back, rather than making another one of it."""
+        part = self.header.task
+        return part is None or build_task(part.name, part.fields).restores
+
     def level(self, alpha: float) -> float:
         """The level, in the task's unit, at which `alpha` was measured to be best."""
-        return self._knob().level(check_alpha(alpha))
+        knob = self._knob()
+        return knob.level(check_one(alpha, lowest=knob.lowest))
+
+    def nearest_level(self, alpha: float) -> float:
+        """As `level`; of an alpha outside the knob, that of its nearest end."""
+        return self._knob().level(alpha)
 
     def alpha(self, level: float) -> float:
         """The alpha measured to be best at `level`. Raises AlphaError outside the knob's range."""
         return self._knob().alpha(level)
 
-    def fold(self, alpha: float | None = None, *, extrapolate: bool = False) -> Network:
-        """The plain network at `alpha`, at a plain network's price; of a plain model, itself."""
+    def fold(self, alpha: Alpha | None = None, *, extrapolate: bool = False) -> Network:
+        """The plain network at `alpha`, at a plain network's price; of a plain model, itself.
+
+        Several alphas are one for each site, of a tuner that tells its sites apart (Dynamic-Net
+        does, with three).
+        """
         if not isinstance(self.network, Tunable):
             if alpha is not None:
                 raise AlphaError("this model is plain: it has no alpha", "leave --alpha away")
             return self.network
         if alpha is None:
             raise AlphaError("this model has a knob", "give --alpha 0 to 1, or --level")
-        return self.network.fold(check_alpha(alpha, extrapolate))
+        return self.network.fold(check_alpha(alpha, extrapolate, self._knob().lowest))
 
     def __call__(
         self,
         picture: Picture,
-        alpha: float | None = None,
+        alpha: Alpha | None = None,
         level: float | None = None,
         *,
         alpha_map: NDArray[Any] | None = None,
@@ -89,7 +104,7 @@ class Model:
         keep_colours: bool = False,
         extrapolate: bool = False,
     ) -> Picture:
-        """Restore a picture at one alpha, or at the alpha calibrated for `level`.
+        """Restore a picture at one alpha (see `fold`), or at the alpha calibrated for `level`.
 
         Takes and returns the same kind: a tensor (N, C, H, W) or (C, H, W) in [0, 1]; an array
         (H, W) or (H, W, C), uint8, uint16 or floating in [0, 1]; a PIL picture of mode L, LA, RGB
@@ -153,7 +168,7 @@ class Model:
         self,
         pixels: NDArray[Any],
         sink: NDArray[Any],
-        alpha: float | None = None,
+        alpha: Alpha | None = None,
         *,
         alpha_map: NDArray[Any] | None = None,
         chroma_alpha: float | None = None,
@@ -182,7 +197,7 @@ class Model:
 
     def _step(
         self,
-        alpha: float | None,
+        alpha: Alpha | None,
         mapped: bool,
         chroma_alpha: float | None,
         blend: float,
@@ -192,32 +207,14 @@ class Model:
         """What happens to one window of a picture."""
         scale = 1.0
         if mapped:
-            scale = check_alpha(1.0 if alpha is None else alpha)
+            scale = check_one(1.0 if alpha is None else alpha, lowest=self._knob().lowest)
             engine = self._engine(MAPPED)
         else:
             engine = self._engine(alpha, extrapolate)
         chroma = None if chroma_alpha is None else self._engine(chroma_alpha, extrapolate)
-        if not 0 <= blend <= 1:
-            raise UsageError(f"blend {blend:g} lies outside 0 to 1", "1 is the whole effect")
+        return compose(engine, scale, chroma, blend, keep_colours)
 
-        def colour(x: Tensor, mask: Tensor | None) -> Tensor:
-            y = engine(x, None if mask is None else mask * scale)
-            if chroma is not None and x.shape[1] == 3:
-                y = _with_luma(chroma(x), y)
-            if keep_colours and x.shape[1] == 3:
-                y = _with_luma(x, y)
-            return y if blend == 1 else torch.lerp(x, y, blend)
-
-        def step(x: Tensor, mask: Tensor | None) -> Tensor:
-            if x.shape[1] != 4:
-                return colour(x, mask)
-            # Cyan, magenta and yellow are red, green and blue turned round; black is a gray one.
-            inks, black = colour(1 - x[:, :3], mask), colour(1 - x[:, 3:], mask)
-            return 1 - torch.cat([inks, black], 1)
-
-        return step
-
-    def _engine(self, alpha: float | str | None, extrapolate: bool = False) -> Engine:
+    def _engine(self, alpha: Alpha | str | None, extrapolate: bool = False) -> Engine:
         if alpha not in self._engines:
             if isinstance(alpha, str):
                 self._knob()
@@ -315,9 +312,3 @@ class Model:
             )
         restored = self._run(step, planes(samples(pixels)), mask).permute(1, 2, 0).numpy()
         return restored.astype(array.dtype, copy=False).reshape(array.shape)
-
-
-def _with_luma(colour: Tensor, luma: Tensor) -> Tensor:
-    """The colour differences of one (N, 3, H, W) with the luma of another."""
-    # Adding one amount to all three channels moves luma alone, by that amount.
-    return colour + torch.einsum("nchw,c->nhw", luma - colour, torch.tensor(LUMA))[:, None]

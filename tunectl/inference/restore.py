@@ -7,8 +7,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from tunectl.images import Picture, empty_like, fill_transparent, release
+from tunectl.images import Picture, empty_like, fill_transparent, in_rgb, release
 from tunectl.inference.model import Model
+from tunectl.knob import Alpha
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Strength:
     model.
     """
 
-    alpha: float | None = None
+    alpha: Alpha | None = None
     chroma_alpha: float | None = None
     alpha_map: NDArray[Any] | None = None
     blend: float = 1.0
@@ -32,11 +33,11 @@ class Strength:
 class Restored:
     """The picture, and the alpha and level it was restored at (None for a plain model).
 
-    With a map they are those of its white.
+    With a map they are those of its white; several alphas have no level.
     """
 
     picture: Picture
-    alpha: float | None = None
+    alpha: Alpha | None = None
     level: float | None = None
     estimated: bool = False
 
@@ -45,7 +46,10 @@ def restore(model: Model, picture: Picture, strength: Strength) -> Restored:
     """The picture with its colour samples restored and everything else as it was.
 
     What lies under fully transparent pixels comes back as it was, and does not reach the others.
+    Gray stays gray, except that a style which may change colours gives it some.
     """
+    if picture.pixels.shape[2] == 1 and not model.restores and not strength.keep_colours:
+        picture = in_rgb(picture)
     source, hidden = picture.pixels, None
     if picture.alpha is not None and not picture.alpha.all():
         hidden = picture.alpha == 0
@@ -75,5 +79,5 @@ def restore(model: Model, picture: Picture, strength: Strength) -> Restored:
     )
     if hidden is not None:
         sink[hidden] = picture.pixels[hidden]
-    level = None if alpha is None else model.level(min(max(alpha, 0.0), 1.0))
+    level = model.nearest_level(alpha) if isinstance(alpha, int | float) else None
     return Restored(replace(picture, pixels=sink), alpha, level, estimated)

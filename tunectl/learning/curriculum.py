@@ -14,7 +14,8 @@ class Curriculum:
 
     A plain network (`way` None) sees levels between `levels` and no alpha. `endpoint` sees only
     alpha 1 and the last level; `path` and `joint` see the whole range, alpha following the
-    knob's schedule: level share = alpha ** power.
+    knob's schedule: level share = alpha ** power. `dual` gives every second draw a negative alpha,
+    its level as far on the first level's other side.
     """
 
     way: str | None
@@ -22,6 +23,7 @@ class Curriculum:
     power: float = 1.0
     bias: float = 1.0
     seed: int = 0
+    dual: bool = False
 
     def __call__(self, index: int) -> tuple[float | None, float]:
         """Alpha and level of draw `index`.
@@ -31,8 +33,7 @@ class Curriculum:
         """
         u = 1 - ((index + 1) * GOLDEN + self.seed * math.e) % 1  # in (0, 1]
         start, end = self.levels
-        if self.way == "endpoint":
-            return 1.0, end
-        share = u**self.bias
-        level = start + (end - start) * share
-        return (None if self.way is None else share ** (1 / self.power)), level
+        sign = -1 if self.dual and index % 2 else 1
+        share = 1.0 if self.way == "endpoint" else u**self.bias
+        level = start + (end - start) * share * sign
+        return (None if self.way is None else sign * share ** (1 / self.power)), level

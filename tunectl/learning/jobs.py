@@ -39,10 +39,11 @@ HELD_OUT = 16  # every 16th photo, where no folder for validation is named
 class Place:
     """Where photos come from, where the model goes, and on what it is trained.
 
-    `start` names a model of the same shape whose weights a new run begins with; `resume` goes on
-    with an interrupted run instead. `style` is the picture of the style at alpha 1, `from_style`
-    that of the one at alpha 0, where it is not the photo itself. `previews` is a folder for
-    pictures of how the run goes.
+    `start` names a model of the same shape whose weights (in finetuning, only the tuner's) a new
+    run begins with; `resume` goes on with an interrupted run instead. `style` is the picture of the
+    style at alpha 1, `from_style` that of the one at alpha 0, where it is not the photo itself,
+    `lower_style` that at -1, which makes a knob with two ends. `previews` is a folder for pictures
+    of how the run goes.
     """
 
     data: Path
@@ -50,6 +51,7 @@ class Place:
     validation: Path | None = None
     style: Path | None = None
     from_style: Path | None = None
+    lower_style: Path | None = None
     exclude: tuple[str, ...] = ()
     device: str = "auto"
     precision: str = "auto"
@@ -65,7 +67,7 @@ class Place:
 
     def style_pictures(self) -> dict[str, Path]:
         """The pictures of styles by their role."""
-        pictures = {"first": self.from_style, "second": self.style}
+        pictures = {"first": self.from_style, "second": self.style, "lower": self.lower_style}
         return {role: path for role, path in pictures.items() if path is not None}
 
     def style_names(self, task: str) -> dict[str, str]:
@@ -76,6 +78,8 @@ class Place:
         names = {role: path.stem for role, path in self.style_pictures().items()}
         if names and task in TASKS and not TASKS[task].takes_style:
             raise UsageError(f"{task} knows no styles", "give --task style, or leave --style away")
+        if len(set(self.style_pictures().values())) != len(set(names.values())):
+            raise UsageError("two styles have the same name", "rename one of the pictures")
         if PHOTO in names.values():
             raise UsageError(f"a style cannot be called {PHOTO}", "give its picture another name")
         return names if task == "style" else {}
@@ -102,7 +106,9 @@ def train(
     the network.
     Raises a TunectlError for whatever the data, the options or the disk refuse.
     """
-    job = build_task(task, {**(task_fields or {}), **place.style_names(task)})
+    names = place.style_names(task)
+    job = build_task(task, {**(task_fields or {}), **names})
+    knots = _check_knots(knots, names)
     network, tuner = network or job.network, tuner or job.tuner
     levels = levels or job.levels(tunable=tuner is not None)
     span = (job.check_level(levels[0]), job.check_level(levels[-1]))
@@ -111,13 +117,15 @@ def train(
         net = build_network(network, network_fields)
         knob = part = None
         model: Network | Tunable = net
+        if tuner is None and "lower" in names:
+            raise UsageError("two ends need a knob between them", "give --tuner")
         if tuner is not None:
             if span[0] == span[1]:
                 raise UsageError(
                     "a knob needs two levels", f"give --level {job.weakest:g}-{span[0]:g}"
                 )
             knob = Knob(span, power, knots, way="joint")
-            model = Tunable(net, build_tuner(tuner, net, tuner_fields, knots))
+            model = _with_tuner(net, job, tuner, tuner_fields, knots)
             part = Part(tuner, fields_to_json(model.tuner.fields))
     header = Header(
         network=Part(network, fields_to_json(net.fields)),
@@ -128,7 +136,10 @@ def train(
         plain=knob is None,
     )
     if place.start is not None:
-        _start_from(place.start, model, header)
+        tensors = _weights_of(place.start, header)
+        net.load_state_dict(checkpoint.under("network.", tensors), strict=tuner is None)
+        if isinstance(model, Tunable):
+            model.tuner.load_state_dict(checkpoint.under("tuner.", tensors))
     return _learn(place, options, job, model, header, parent=place.start)
 
 
@@ -142,10 +153,12 @@ def finetune(
     tuner_fields: Mapping[str, Any] | None = None,
     power: float = 1.0,
     knots: tuple[float, ...] = (0.0, 1.0),
+    task_fields: Mapping[str, Any] | None = None,
 ) -> Path:
     """Train a tuner on a frozen plain model, from its level to `level`, and write the pair.
 
-    Of a style, the way leads to the picture `place.style`.
+    Of a style, the way leads to the picture `place.style`. `task_fields` change the task that the
+    base was trained for.
 
     `endpoint` trains at alpha 1 only, as the papers do; `path` draws alpha over (0, 1]. Raises
     IncompatibleError if the base is tunable already or was trained for more than one level.
@@ -168,20 +181,21 @@ def finetune(
             "finetuning starts from a model of one level",
         )
     names = place.style_names(parent.task.name)
-    job = build_task(parent.task.name, parent.task.fields)
-    job, span = job.onward(parent.level[0], level, names.get("second"))
+    job = build_task(parent.task.name, {**parent.task.fields, **(task_fields or {})})
+    job, span = job.onward(parent.level[0], level, names)
     if span[0] == span[1]:
         raise UsageError(
             f"{base}: was trained for level {span[1]:g} already", "give another --level"
         )
     if way not in ("endpoint", "path"):
         raise UsageError(f"finetuning has no way {way!r}", "give --way endpoint or --way path")
+    knots = _check_knots(knots, names)
     net = build_network(parent.network.name, parent.network.fields)
     net.load_state_dict(checkpoint.under("network.", tensors))
     net.requires_grad_(False)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options.seed)
-        model = Tunable(net, build_tuner(tuner, net, tuner_fields, knots))
+        model = _with_tuner(net, job, tuner, tuner_fields, knots)
     header = Header(
         network=parent.network,
         task=Part(parent.task.name, fields_to_json(job.fields)),
@@ -189,22 +203,43 @@ def finetune(
         knob=Knob(span, power, knots, way),
         plain=False,
     )
+    if place.start is not None:
+        tensors = _weights_of(place.start, header)  # the base stays what it is
+        model.tuner.load_state_dict(checkpoint.under("tuner.", tensors))
     return _learn(place, options, job, model, header, parent=base)
 
 
-def _start_from(path: Path, model: Network | Tunable, header: Header) -> None:
-    """Give a new model the weights of one that was trained before."""
+def _check_knots(knots: tuple[float, ...], styles: Mapping[str, str]) -> tuple[float, ...]:
+    """The knots, with one at -1 where a style was given for it."""
+    if "lower" in styles:
+        return knots if knots[0] < 0 else (-1.0, *knots)
+    if knots[0] < 0:
+        raise UsageError("nothing says what alpha -1 should be", "give --lower-style PICTURE")
+    return knots
+
+
+def _with_tuner(
+    network: Network,
+    task: Task,
+    tuner: str,
+    fields: Mapping[str, Any] | None,
+    knots: tuple[float, ...],
+) -> Tunable:
+    fresh = build_tuner(tuner, network, fields, knots)
+    if task.replaces_input and network.shortcut is not None:
+        fresh.silence(network, network.shortcut)
+    return Tunable(network, fresh)
+
+
+def _weights_of(path: Path, header: Header) -> dict[str, torch.Tensor]:
+    """The tensors of a model that was trained before, for a new run of the same shape."""
     found, tensors = checkpoint.read(path)
     if (found.network, found.tuner, found.plain) != (header.network, header.tuner, header.plain):
         raise IncompatibleError(
             f"{path}: has another network or tuner than the run that starts from it",
             "repeat the options that made it",
         )
-    if isinstance(model, Tunable):
-        model.network.load_state_dict(checkpoint.under("network.", tensors), strict=False)
-        model.tuner.load_state_dict(checkpoint.under("tuner.", tensors))
-    else:
-        model.load_state_dict(checkpoint.under("network.", tensors))
+    return tensors
 
 
 def _learn(
@@ -239,6 +274,7 @@ def _learn(
         power=knob.power if knob else 1.0,
         bias=options.bias,
         seed=options.seed,
+        dual=knob is not None and knob.lowest < 0,
     )
     folder = RunFolder(place.output)
     end = fit(

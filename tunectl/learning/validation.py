@@ -60,7 +60,8 @@ class Validation:
         self.device, self.precision, self.previews = device, precision, previews
         steps = 4 if task.restores else 2
         start, end = levels
-        self.levels = sorted({start + (end - start) * i / steps for i in range(steps + 1)})
+        lowest = -steps if knob and knob.lowest < 0 else 0
+        self.levels = sorted({start + (end - start) * i / steps for i in range(lowest, steps + 1)})
         self.strongest = end
         self.crops = crops if task.restores else crops[:STYLE_CROPS]
         self.count = len(list(previews.glob("*.png"))) if previews and previews.is_dir() else 0

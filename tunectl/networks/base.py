@@ -33,12 +33,14 @@ class Network(nn.Module):
 
     Subclasses set `fields` (a frozen dataclass, stored in the model file), `stride` (the factor
     between the picture and the coarsest feature map) and `sites`, and implement `body`.
+    `shortcut` names the convolution that alone carries the input to the output, where one does.
     """
 
     Fields: ClassVar[type[Any]]
     fields: Any
     stride: int
     sites: dict[str, Site]
+    shortcut: str | None = None
 
     def body(self, x: Tensor) -> Tensor:
         """Map (N, 3, H, W) to the same shape, H and W being multiples of `stride`."""

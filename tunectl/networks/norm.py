@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import group_norm
 
 EPSILON = 1e-5
 
@@ -27,10 +28,13 @@ class InstanceNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same shape and dtype."""
-        if self.statistics is None or self.recording:
+        if self.recording:
             variance, mean = torch.var_mean(x.float(), dim=(2, 3), correction=0, keepdim=True)
-            if self.recording:
-                self.statistics = mean, variance
+            self.statistics = mean, variance
+        elif self.statistics is None:
+            if torch.is_grad_enabled() and x.device.type == "cpu":
+                x = x.contiguous()  # torch's backward takes eight times as long on channels last
+            return group_norm(x, x.shape[1], self.weight, self.bias, EPSILON)
         else:
             mean, variance = self.statistics
         scale = self.weight[:, None, None] * (variance + EPSILON).rsqrt()

@@ -35,6 +35,11 @@ class Task:
     def __init__(self, fields: Any) -> None:
         self.fields = fields
 
+    @property
+    def replaces_input(self) -> bool:
+        """Whether the strong end begins without the input, which would lie over what it learns."""
+        return False
+
     def prepare(self, model: nn.Module, styles: Mapping[str, Path], device: torch.device) -> None:
         """Before training: load what the loss needs, and give the model what it starts from.
 
@@ -49,9 +54,12 @@ class Task:
         raise UsageError("training needs a level", "give --level, such as 15 or 0-75")
 
     def onward(
-        self, start: float, level: float | None, style: str | None
+        self, start: float, level: float | None, styles: Mapping[str, str]
     ) -> tuple[Task, tuple[float, float]]:
-        """The task and levels of a tuner whose base was trained for this task at level `start`."""
+        """The task and levels of a tuner whose base was trained for this task at level `start`.
+
+        `styles` are names by their role: `second` at alpha 1, `lower` at -1.
+        """
         if level is None:
             raise UsageError("finetuning needs a level", "give --level")
         return self, (start, self.check_level(level))

@@ -14,7 +14,7 @@ from tunectl.bundled import bundled
 from tunectl.errors import UsageError
 
 STYLE_TAPS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")  # of which the bundled net has three
-CONTENT_TAP = "relu2_2"
+CONTENT_TAP = "relu3_3"  # relu2_2, the paper's, still sees single pixels and keeps areas flat
 SMALL = "vgg19-small"
 _CONVS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 # Caffe's weights want BGR in 8-bit steps around its means, torchvision's RGB of unit deviation.

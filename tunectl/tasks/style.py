@@ -27,19 +27,22 @@ SMALLEST_STYLE = 64  # pixels: below it there is hardly a Gram matrix at the dee
 class StyleFields:
     """The objectives at level 0 (`first`) and 1 (`second`): a style's name, or `photo`.
 
-    `size` is the shorter side, in pixels, at which a style picture is looked at: it sets the size
-    of the strokes. `content`, `style` and `variation` weigh the three losses of a style, `pixels`
-    the one of `photo`.
+    `lower`, where it is not empty, is that at level -1. `size` is the shorter side, in pixels, at
+    which a style picture is looked at: it sets the size of the strokes. `content`, `style` and
+    `variation` weigh the three losses of a style, `pixels` the one of `photo`. The second's style
+    loss counts `boost` times: from a style to itself that makes a knob of its strength.
     """
 
     first: str = PHOTO
     second: str = PHOTO
+    lower: str = ""
     perceptual: str = "vgg16"
     size: int = 384
     content: float = 1.0
-    style: float = 1e5
-    variation: float = 10.0
-    pixels: float = 100.0
+    style: float = 1500.0
+    variation: float = 1000.0
+    pixels: float = 2e4
+    boost: float = 1.0
 
 
 class StyleTask(Task):
@@ -66,9 +69,14 @@ class StyleTask(Task):
 class Style(StyleTask):
     """The level is the share of the second objective in the loss; 1 is that style alone.
 
-    A style's loss is Johnson, Alahi and Fei-Fei's (ECCV 2016, section 3): content at relu2_2, Gram
-    matrices divided by C * H * W at the features' relu1_2 to relu4_3 as far as they reach, and the
-    total variation. The photo's own is the mean absolute difference.
+    Below 0 it is, its sign turned, the share of the lower one.
+
+    A style's loss is Johnson, Alahi and Fei-Fei's (ECCV 2016, section 3): content at relu3_3, as
+    their code has it, Gram matrices at relu1_2 to relu4_3 as far as the features reach, and the
+    total variation. Unlike theirs, each Gram matrix's distance is relative to the style's own, so
+    that layers count alike and one weight fits every painting. The photo's own loss is the mean
+    squared difference: its pull grows with the distance, as a style's does, so that between the
+    two the output moves evenly with the level.
     """
 
     Fields = StyleFields
@@ -80,6 +88,10 @@ class Style(StyleTask):
         last = float(self.fields.second != PHOTO)
         return (0.0 if tunable else last, last)
 
+    @property
+    def replaces_input(self) -> bool:
+        return self.fields.first == PHOTO != self.fields.second
+
     def prepare(self, model: nn.Module, styles: Mapping[str, Path], device: torch.device) -> None:
         """Look at the style pictures, by their names in the fields.
 
@@ -90,7 +102,7 @@ class Style(StyleTask):
         self._features = Features(fields.perceptual).to(device)
         self._taps = [tap for tap in STYLE_TAPS if tap in self._features.taps]
         self._grams: dict[str, dict[str, Tensor]] = {}
-        for name in (fields.first, fields.second):
+        for name in (fields.first, fields.second, fields.lower):
             if name in styles:
                 picture = read_style(styles[name], fields.size).to(device)
                 with torch.no_grad():
@@ -98,27 +110,29 @@ class Style(StyleTask):
                 self._grams[name] = {tap: _gram(features) for tap, features in found.items()}
 
     def onward(
-        self, start: float, level: float | None, style: str | None
+        self, start: float, level: float | None, styles: Mapping[str, str]
     ) -> tuple[Task, tuple[float, float]]:
-        if style is None:
+        if "second" not in styles:
             raise UsageError("finetuning a style needs a picture of it", "give --style PICTURE")
         first = self.fields.second if start == 1 else self.fields.first
-        fields = replace(self.fields, first=first, second=style)
+        lower = styles.get("lower", "")
+        fields = replace(self.fields, first=first, second=styles["second"], lower=lower)
         return Style(fields), (0.0, self.check_level(1.0 if level is None else level))
 
     def loss(self, kind: str, output: Tensor, clean: Tensor, level: float) -> Tensor:
         """The two objectives' losses, mixed by the level; `kind` says nothing here."""
         fields = self.fields
-        shares = {fields.first: 1 - level}
-        shares[fields.second] = shares.get(fields.second, 0.0) + level
-        photo = shares.pop(PHOTO, 0.0)
-        total = photo * fields.pixels * (output - clean).abs().mean()
-        styles = {name: share for name, share in shares.items() if share}
+        far = (fields.second, fields.boost) if level >= 0 else (fields.lower, 1.0)
+        ends = [((fields.first, 1.0), 1 - abs(level)), (far, abs(level))]
+        photo = sum(share for (name, _), share in ends if name == PHOTO)
+        total = photo * fields.pixels * mse_loss(output, clean)
+        styles = [(name, share * weight) for (name, weight), share in ends if name != PHOTO]
+        styles = [(name, weight) for name, weight in styles if weight]
         if styles:
-            content, style = self._parts(output, clean, list(styles))
+            content, style = self._parts(output, clean, [name for name, _ in styles])
             total = total + (1 - photo) * (content + fields.variation * _variation(output))
-            for name, share in styles.items():
-                total = total + share * style[name]
+            for name, weight in styles:
+                total = total + weight * style[name]
         return total
 
     def scores(self, output: Tensor, clean: Tensor, level: float) -> dict[str, float]:
@@ -142,7 +156,8 @@ class Style(StyleTask):
                     f"the picture of style {name} is missing", "give --from-style PICTURE"
                 )
             distances = [
-                (own[tap] - gram).square().mean() for tap, gram in self._grams[name].items()
+                (own[tap] - gram).square().mean() / gram.square().mean()
+                for tap, gram in self._grams[name].items()
             ]
             style[name] = fields.style * torch.stack(distances).sum()
         return content, style

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from tunectl.knob import Alpha
 from tunectl.networks import InstanceNorm, Network, Site
 from tunectl.tuners.base import Tuner
 
@@ -57,7 +58,7 @@ class AdaFM(Tuner):
                     for name, site in _sites(network).items()
                 }
             )
-            for _ in self.knots[1:]
+            for _ in self.tuned
         )
 
     @classmethod
@@ -66,10 +67,10 @@ class AdaFM(Tuner):
             module = Modulation(site.channels, fields.kernel).requires_grad_(False)
             network.set_submodule(name, module)
 
-    def at_knot(self, network: Network, knot: int) -> dict[str, Tensor]:
+    def at_knot(self, network: Network, knot: float) -> dict[str, Tensor]:
         if knot == 0:
             return {}
-        filters = self.filters[knot - 1]
+        filters = self.filters[self.tuned.index(knot)]
         assert isinstance(filters, nn.ModuleDict)
         return {
             f"{name}.filter.{part}": tensor
@@ -77,7 +78,18 @@ class AdaFM(Tuner):
             for part, tensor in filters[name.replace(".", "/")].named_parameters()
         }
 
-    def fold(self, network: Network, alpha: float) -> Network:
+    def silence(self, network: Network, convolution: str) -> None:
+        centre = self.fields.kernel // 2
+        for name, site in _sites(network).items():
+            if site.after == convolution:
+                for filters, alpha in zip(self.filters, self.tuned, strict=True):
+                    assert isinstance(filters, nn.ModuleDict)
+                    filter_ = filters[name.replace(".", "/")]
+                    assert isinstance(filter_, nn.Conv2d)
+                    with torch.no_grad():
+                        filter_.weight[..., centre, centre] = -abs(alpha)
+
+    def fold(self, network: Network, alpha: Alpha) -> Network:
         """As for every tuner; 1x1 filters disappear into the layers before them.
 
         A larger filter cannot: both pad with zeros, so that merging would change the border. It

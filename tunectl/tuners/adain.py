@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from tunectl.knob import Alpha
 from tunectl.networks import InstanceNorm, Network
 from tunectl.tuners.base import Tuner
 
@@ -58,7 +59,7 @@ class AdaIN(Tuner):
                     "shift": torch.zeros(channels),
                 }
             )
-            for _ in self.knots[1:]
+            for _ in self.tuned
         )
         # In training, the mean and deviation (N, C) of a style a picture, instead of the above.
         self.drawn: tuple[Tensor, Tensor] | None = None
@@ -69,26 +70,25 @@ class AdaIN(Tuner):
         module = Restyle(network.sites[name].channels).requires_grad_(False)
         network.set_submodule(name, module)
 
-    def fold(self, network: Network, alpha: float) -> Network:
+    def fold(self, network: Network, alpha: Alpha) -> Network:
         drawn, self.drawn = self.drawn, None
         try:
             return super().fold(network, alpha)
         finally:
             self.drawn = drawn
 
-    def at_knot(self, network: Network, knot: int) -> dict[str, Tensor]:
+    def at_knot(self, network: Network, knot: float) -> dict[str, Tensor]:
         if knot == 0:
             return {}
         if self.drawn is not None:
             mean, deviation = self.drawn
-            alpha = self.knots[knot]
             style = {
-                "amount": mean.new_full((1,), alpha),
-                "scale": deviation * alpha,
-                "shift": mean * alpha,
+                "amount": mean.new_full((1,), knot),
+                "scale": deviation * knot,
+                "shift": mean * knot,
             }
         else:
-            parameters = self.styles[knot - 1]
+            parameters = self.styles[self.tuned.index(knot)]
             assert isinstance(parameters, nn.ParameterDict)
             style = dict(parameters.items())
         return {f"{self.site}.{name}": tensor for name, tensor in style.items()}
@@ -96,7 +96,7 @@ class AdaIN(Tuner):
     def set_style(self, mean: Tensor, deviation: Tensor) -> None:
         """Alpha 1 gives the latent this mean and standard deviation, each (C)."""
         with torch.no_grad():
-            for parameters, alpha in zip(self.styles, self.knots[1:], strict=True):
+            for parameters, alpha in zip(self.styles, self.tuned, strict=True):
                 assert isinstance(parameters, nn.ParameterDict)
                 parameters["amount"].fill_(alpha)
                 parameters["scale"].copy_(deviation * alpha)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from tunectl.errors import UsageError
+from tunectl.errors import AlphaError, UsageError
+from tunectl.knob import Alpha
 from tunectl.networks import Network
 
 
@@ -17,9 +18,10 @@ class Tuner(nn.Module):
     """A map from alpha to the weights of a network, piecewise linear between knots.
 
     `knots` are values of alpha, ascending from 0 (the base) to 1; two are the papers' straight
-    line. A subclass says which weights each knot has (`at_knot`) and what it inserts at the
-    network's sites (`insert`); everything else follows from linear interpolation. At birth every
-    knot equals the base, so that a fresh tuner changes nothing at any alpha.
+    line. From -1 through 0 they lead from the base to two ends. A subclass says which weights each
+    knot has (`at_knot`) and what it inserts at the network's sites (`insert`); everything else
+    follows from linear interpolation. At birth every knot equals the base, so that a fresh tuner
+    changes nothing at any alpha.
     """
 
     Fields: ClassVar[type[Any]]
@@ -28,48 +30,81 @@ class Tuner(nn.Module):
         self, network: Network, fields: Any, knots: tuple[float, ...] = (0.0, 1.0)
     ) -> None:
         super().__init__()
-        if len(knots) < 2 or knots[0] != 0 or knots[-1] != 1 or list(knots) != sorted(set(knots)):
-            raise UsageError(f"knots {knots} do not ascend from 0 to 1", "for example 0,0.5,1")
+        ends = (knots[0], knots[-1]) if len(knots) > 1 and 0 in knots else None
+        if ends not in ((0, 1), (-1, 1)) or list(knots) != sorted(set(knots)):
+            raise UsageError(
+                f"knots {knots} do not ascend from 0 to 1", "for example 0,0.5,1 or -1,0,1"
+            )
         self.fields = fields
         self.knots = knots
+        self.tuned = tuple(knot for knot in knots if knot != 0)
         self.make(network)
 
     def make(self, network: Network) -> None:
-        """Create the parameters for every knot after the first."""
+        """Create the parameters for each knot in `tuned`."""
         raise NotImplementedError
 
     @classmethod
     def insert(cls, network: Network, fields: Any, knots: tuple[float, ...]) -> None:
         """Put modules that do nothing yet at the network's sites. By default, none."""
 
-    def at_knot(self, network: Network, knot: int) -> dict[str, Tensor]:
-        """The tensors, by their names in `network`, that differ from its own at `knot`."""
+    def at_knot(self, network: Network, knot: float) -> dict[str, Tensor]:
+        """The tensors, by their names in `network`, that differ from its own at a knot.
+
+        They have the same names at each of `tuned`; at 0 there may be none.
+        """
         raise NotImplementedError
 
-    def weights(self, network: Network, alpha: float) -> dict[str, Tensor]:
-        """The tensors that differ from the network's own at `alpha`, differentiable."""
-        upper = next((i for i, knot in enumerate(self.knots) if alpha <= knot), len(self.knots) - 1)
+    def parts(self, network: Network) -> list[str]:
+        """The sites that take an alpha of their own. By default, none."""
+        return []
+
+    def silence(self, network: Network, convolution: str) -> None:
+        """At birth: let the output of a convolution of the network's fade to 0 at the last knot.
+
+        A tuner that does not reach that convolution leaves it as it is.
+        """
+
+    def weights(self, network: Network, alpha: Alpha) -> dict[str, Tensor]:
+        """The tensors that differ from the network's own at `alpha`, differentiable.
+
+        Raises AlphaError for several alphas where there are not as many `parts`.
+        """
+        if isinstance(alpha, tuple):
+            parts = self.parts(network)
+            if len(parts) != len(alpha):
+                raise AlphaError(
+                    f"{len(alpha)} alphas for a model that takes "
+                    + (f"one, or {len(parts)}" if parts else "one"),
+                    "give one alpha for all sites, or one for each",
+                )
+            return {
+                name: tensor
+                for part, one in zip(parts, alpha, strict=True)
+                for name, tensor in self.weights(network, one).items()
+                if name.startswith(part + ".")
+            }
+        if alpha in self.knots:
+            return self.at_knot(network, alpha)
+        upper = next((i for i, knot in enumerate(self.knots) if alpha < knot), len(self.knots) - 1)
         upper = max(upper, 1)
         start, end = self.knots[upper - 1], self.knots[upper]
         t = (alpha - start) / (end - start)
-        low = self.at_knot(network, upper - 1)
-        if t == 0:
-            return low
         own = dict(network.named_parameters())
-        high = self.at_knot(network, upper)
+        low, high = self.at_knot(network, start), self.at_knot(network, end)
         return {
             name: torch.lerp(low.get(name, own[name]), high.get(name, own[name]), t)
             for name in low | high
         }
 
-    def fold(self, network: Network, alpha: float) -> Network:
+    def fold(self, network: Network, alpha: Alpha) -> Network:
         """A plain copy of `network` with its weights fixed at `alpha`."""
         plain = copy.deepcopy(network)
         with torch.no_grad():
             overrides = self.weights(network, alpha)
             for name, tensor in overrides.items():
                 plain.get_parameter(name).copy_(tensor)
-        if alpha == 0:  # what was inserted is idle there
+        if not any(alpha if isinstance(alpha, tuple) else (alpha,)):  # what was inserted is idle
             remove_sites(plain)
         return plain.requires_grad_(False)
 
@@ -83,7 +118,7 @@ class Tunable(nn.Module):
         self.network = network
         self.tuner = tuner
 
-    def forward(self, x: Tensor, alpha: float) -> Tensor:
+    def forward(self, x: Tensor, alpha: Alpha) -> Tensor:
         """(N, 3, H, W) in [0, 1] to the same shape at one alpha for the whole batch."""
         # Weights are mixed in full precision even where the convolutions run in half.
         with torch.autocast(x.device.type, enabled=False):
@@ -91,7 +126,7 @@ class Tunable(nn.Module):
         output: Tensor = functional_call(self.network, weights, (x,))
         return output
 
-    def fold(self, alpha: float) -> Network:
+    def fold(self, alpha: Alpha) -> Network:
         """The plain network at `alpha`. At 0 it is the base, bit for bit."""
         return self.tuner.fold(self.network, alpha)
 

@@ -29,17 +29,24 @@ class DNI(Tuner):
         own = network.own_state()
         self.deltas = nn.ModuleList(
             nn.ParameterDict({_key(name): torch.zeros_like(w) for name, w in own.items()})
-            for _ in self.knots[1:]
+            for _ in self.tuned
         )
 
-    def at_knot(self, network: Network, knot: int) -> dict[str, Tensor]:
+    def at_knot(self, network: Network, knot: float) -> dict[str, Tensor]:
         if knot == 0:
             return {}
-        deltas = self.deltas[knot - 1]
+        deltas = self.deltas[self.tuned.index(knot)]
         assert isinstance(deltas, nn.ParameterDict)
         return {
             name: parameter + deltas[_key(name)] for name, parameter in network.named_parameters()
         }
+
+    def silence(self, network: Network, convolution: str) -> None:
+        with torch.no_grad():
+            for deltas, alpha in zip(self.deltas, self.tuned, strict=True):
+                assert isinstance(deltas, nn.ParameterDict)
+                for name, parameter in network.get_submodule(convolution).named_parameters():
+                    deltas[_key(f"{convolution}.{name}")].copy_(-abs(alpha) * parameter)
 
 
 def _key(name: str) -> str:

@@ -57,14 +57,18 @@ def _sites(network: Network) -> dict[str, Site]:
 
 
 class DynamicNet(Tuner):
-    """z + alpha * psi(z) at three latents, psi being a tuning block trained at alpha = 1."""
+    """z + alpha * psi(z) at three latents, psi being a tuning block trained at alpha = 1.
+
+    Each latent takes an alpha of its own where three are given. With knots -1, 0, 1 it is the
+    paper's dual network: tuning blocks of their own for either sign.
+    """
 
     Fields = DynamicFields
 
     def make(self, network: Network) -> None:
         self.branches = nn.ModuleDict(
             {
-                name: _Branches(site.channels, len(self.knots) - 1)
+                name: _Branches(site.channels, len(self.tuned))
                 for name, site in _sites(network).items()
             }
         )
@@ -75,11 +79,15 @@ class DynamicNet(Tuner):
             module = _Branches(site.channels, len(knots) - 1).requires_grad_(False)
             network.set_submodule(name, module)
 
-    def at_knot(self, network: Network, knot: int) -> dict[str, Tensor]:
+    def parts(self, network: Network) -> list[str]:
+        return list(self.branches)
+
+    def at_knot(self, network: Network, knot: float) -> dict[str, Tensor]:
+        branch = self.tuned.index(knot) if knot != 0 else None
         # The first two convolutions are the same along the whole path: alpha scales psi's output.
         return {
             f"{name}.{part}": torch.zeros_like(tensor)
-            if ".conv_c." in part and not part.startswith(f"blocks.{knot - 1}.")
+            if ".conv_c." in part and not part.startswith(f"blocks.{branch}.")
             else tensor
             for name, branches in self.branches.items()
             for part, tensor in branches.named_parameters()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from tunectl.networks import Network
@@ -58,15 +59,23 @@ class FTN(Tuner):
                     for name, conv in network.convolutions().items()
                 }
             )
-            for _ in self.knots[1:]
+            for _ in self.tuned
         )
 
-    def at_knot(self, network: Network, knot: int) -> dict[str, Tensor]:
+    def at_knot(self, network: Network, knot: float) -> dict[str, Tensor]:
         if knot == 0:
             return {}
-        transitions = self.transitions[knot - 1]
+        transitions = self.transitions[self.tuned.index(knot)]
         assert isinstance(transitions, nn.ModuleDict)
         return {
             f"{name}.weight": transitions[name.replace(".", "/")](conv.weight)
             for name, conv in network.convolutions().items()
         }
+
+    def silence(self, network: Network, convolution: str) -> None:
+        with torch.no_grad():
+            for transitions, alpha in zip(self.transitions, self.tuned, strict=True):
+                assert isinstance(transitions, nn.ModuleDict)
+                transition = transitions[convolution.replace(".", "/")]
+                assert isinstance(transition, Transition)
+                transition.mix_b.weight.mul_(1 - abs(alpha))

@@ -74,7 +74,7 @@ class Mapped(nn.Module):
         plain = copy.deepcopy(network)
         self._shares = _Shares(tuner.knots)
         with torch.no_grad():
-            ends = [tuner.at_knot(network, i) for i in range(len(tuner.knots))]
+            ends = [tuner.at_knot(network, knot) for knot in tuner.knots]
             for module in sorted({name.rpartition(".")[0] for end in ends for name in end}):
                 layers = []
                 for end in ends:

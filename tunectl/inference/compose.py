@@ -1,0 +1,52 @@
+"""What happens to one window of a picture beside the network: map, chroma, colours, blend, inks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tunectl.errors import UsageError
+from tunectl.inference.engine import Engine
+from tunectl.inference.tiles import Step
+
+LUMA = (0.299, 0.587, 0.114)  # BT.601, as in JPEG
+
+
+def compose(
+    engine: Engine,
+    scale: float = 1.0,
+    chroma: Engine | None = None,
+    blend: float = 1.0,
+    keep_colours: bool = False,
+) -> Step:
+    """The step from (N, C, H, W) in [0, 1], and a map of alpha or None, to the same shape.
+
+    `scale` multiplies the map. `chroma` gives the colour differences, where it is there, or the
+    input does with `keep_colours`. `blend` is the result's share beside the input, 0 to 1.
+    Raises UsageError for another.
+    """
+    if not 0 <= blend <= 1:
+        raise UsageError(f"blend {blend:g} lies outside 0 to 1", "1 is the whole effect")
+
+    def colour(x: Tensor, mask: Tensor | None) -> Tensor:
+        y = engine(x, None if mask is None else mask * scale)
+        if chroma is not None and x.shape[1] == 3:
+            y = _with_luma(chroma(x), y)
+        if keep_colours and x.shape[1] == 3:
+            y = _with_luma(x, y)
+        return y if blend == 1 else torch.lerp(x, y, blend)
+
+    def step(x: Tensor, mask: Tensor | None) -> Tensor:
+        if x.shape[1] != 4:
+            return colour(x, mask)
+        # Cyan, magenta and yellow are red, green and blue turned round; black is a gray one.
+        inks, black = colour(1 - x[:, :3], mask), colour(1 - x[:, 3:], mask)
+        return 1 - torch.cat([inks, black], 1)
+
+    return step
+
+
+def _with_luma(colour: Tensor, luma: Tensor) -> Tensor:
+    """The colour differences of one (N, 3, H, W) with the luma of another."""
+    # Adding one amount to all three channels moves luma alone, by that amount.
+    return colour + torch.einsum("nchw,c->nhw", luma - colour, torch.tensor(LUMA))[:, None]
