@@ -607,8 +607,8 @@ def test_alphas_a_site_and_a_knob_with_two_ends(cli, photos: Path, tmp_path: Pat
         (-0.5, -0.5),
     ]
     assert sorted(path.name for path in out.iterdir()) == [
-        "photo0.alpha-0.5.png",
-        "photo0.alpha0.3_0.5_0.png",
+        "photo0_alpha-0.5.png",
+        "photo0_alpha0.3_0.5_0.png",
     ]
     for alpha, message in (
         ("0.3/0.5", "2 alphas"),
