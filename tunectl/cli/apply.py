@@ -163,7 +163,7 @@ def apply(
         if in_place and frame is not None:
             raise UsageError("--in-place and --frame would lose frames", "write elsewhere with -o")
         layout = Layout(output, suffix, f".{ending}" if ending else "", in_place)
-        jobs = plan(inputs, parse_strengths(alpha, level), layout)
+        jobs = plan(inputs, parse_strengths(alpha, level, extrapolate), layout)
         fineness = _quality(quality)
         settings = {
             "precision": precision,

@@ -15,8 +15,8 @@ from tunectl.cli import choices as c
 from tunectl.cli import console
 
 if TYPE_CHECKING:
-    from tunectl.learning.jobs import Place
     from tunectl.learning.options import Options
+    from tunectl.learning.place import Place
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _run(given: dict[str, Any], progress: console.TrainingProgress) -> Run:
 
     names = [field.name for field in dataclasses.fields(Options)]
     options = Options(**{name: given[name] for name in names})
-    from tunectl.learning.jobs import Place
+    from tunectl.learning.place import Place
 
     place = Place(
         data=given["data"],

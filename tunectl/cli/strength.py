@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from tunectl.inference.restore import Strength
 
 
-def parse_strengths(alpha: str | None, level: str | None) -> list[Asked]:
+def parse_strengths(alpha: str | None, level: str | None, extrapolate: bool) -> list[Asked]:
     """How strong, as it was asked for: one result each. Without a word that is auto."""
     from tunectl.inference.job import Asked
+    from tunectl.knob import check_one
 
     if alpha is not None and level is not None:
         raise UsageError("--alpha and --level are both given", "give one of the two")
@@ -30,6 +31,10 @@ def parse_strengths(alpha: str | None, level: str | None) -> list[Asked]:
             Asked() if word.strip() == "auto" else Asked(c.parse_alpha(word))
             for word in ("auto" if alpha is None else alpha).split(",")
         ]
+    for asked in found:
+        for one in asked.alphas:
+            # Whether it goes below 0 the model says itself, when it is there.
+            check_one(one, extrapolate, lowest=-1.0 if one < 0 else 0.0)
     return list(dict.fromkeys(found))
 
 

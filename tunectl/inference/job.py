@@ -20,11 +20,17 @@ class Asked:
     level: float | None = None
 
     @property
+    def alphas(self) -> tuple[float, ...]:
+        """The alpha, or those of several sites; none where none was asked for."""
+        if self.alpha is None:
+            return ()
+        return self.alpha if isinstance(self.alpha, tuple) else (self.alpha,)
+
+    @property
     def mark(self) -> str:
         """What tells its result from those of other strengths, in a file's name."""
-        if self.alpha is not None:
-            alphas = self.alpha if isinstance(self.alpha, tuple) else (self.alpha,)
-            return "alpha" + "_".join(f"{one:.12g}" for one in alphas)
+        if self.alphas:
+            return "alpha" + "_".join(f"{one:.12g}" for one in self.alphas)
         return "auto" if self.level is None else f"level{self.level:.12g}"
 
 
