@@ -11,8 +11,9 @@ from tunectl.inference.engine import Engine
 from tunectl.inference.load import load
 from tunectl.learning import jobs
 from tunectl.learning.options import Options
-from tunectl.learning.photos import Photos, list_photos, seeded
+from tunectl.learning.photos import Photos, list_photos
 from tunectl.networks import build_network
+from tunectl.seeds import seeded
 
 pytestmark = pytest.mark.cuda
 

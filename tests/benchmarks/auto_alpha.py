@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tunectl.evaluation.cases import degraded, load_pictures
+from tunectl.evaluation.metrics import mean, psnr
 from tunectl.inference.load import load
 from tunectl.inference.model import Model
-from tunectl.learning.evaluation import load_pictures
-from tunectl.learning.measure import degraded, mean, psnr
 from tunectl.tasks import build_task
 
 STEP = 0.05  # of alpha

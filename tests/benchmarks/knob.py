@@ -1,10 +1,10 @@
-"""How well a model's knob behaves, apart from the PSNR that `evaluate` and rivals.py print.
+"""How well a model's knob behaves, apart from the PSNR that `tunectl evaluate` prints.
 
     python tests/benchmarks/knob.py IMAGES [--model denoise] [--rivals FOLDER] [--limit N]
 
-Four tables: flat pictures, which must stay as they are at any alpha; what the calibrated alpha
-loses against the best one; how evenly the output moves with alpha; and, beside FFDNet where FOLDER
-holds it, the error in luma and in chroma apart. Noise is not clipped.
+Three tables: flat pictures, which must stay as they are at any alpha; how evenly the output moves
+with alpha; and, beside FFDNet where FOLDER holds it, the error in luma and in chroma apart. Noise
+is not clipped.
 """
 
 from __future__ import annotations
@@ -18,15 +18,13 @@ import torch
 from rival_models import load_rival
 from torch import Tensor
 
+from tunectl.evaluation.cases import degraded, load_pictures
 from tunectl.inference.load import load
 from tunectl.inference.model import Model
-from tunectl.learning.evaluation import load_pictures
-from tunectl.learning.measure import degraded, golden_section, mean, psnr
 from tunectl.tasks import build_task
 
 DENOISE = build_task("denoise")
 FLAT = {"white": (1, 1, 1), "gray": (0.5, 0.5, 0.5), "black": (0, 0, 0), "red": (0.9, 0.1, 0.1)}
-NEAR = 0.05  # of alpha: how far around the calibrated one the best is looked for
 # Rows: BT.601's luma and colour differences, each scaled to a unit vector's length, so that white
 # noise is as strong in each of them.
 YUV = torch.tensor([(0.299, 0.587, 0.114), (-0.169, -0.331, 0.5), (0.5, -0.419, -0.081)])
@@ -46,7 +44,6 @@ def main() -> None:
     model = load(given.model)
     print(f"{given.images.name}, {len(pictures)} pictures, model {given.model}")
     flat(model)
-    calibration(model, pictures, levels)
     smoothness(model, pictures[0])
     colours(model, pictures, levels, given.rivals)
 
@@ -74,31 +71,6 @@ def flat(model: Model) -> None:
         most = [float(m.abs().max()) for m in moved]
         worst = alphas[most.index(max(most))]
         print(f"| {name} | {means:.2f} | {max(most):.2f} | {worst:g} |", flush=True)
-
-
-def calibration(model: Model, pictures: Sequence[Tensor], levels: Sequence[float]) -> None:
-    table(
-        "The calibrated alpha against the best, PSNR in dB (clean pictures at alpha 0 first)",
-        *("sigma", "calibrated alpha", "best for all", "lost", "best for each: lost"),
-    )
-    untouched = [psnr(model(clean[None] / 255, 0.0), clean[None] / 255) for clean in pictures]
-    print(f"| 0 | 0 | | mean {mean(untouched):.2f}, least {min(untouched):.2f} | |", flush=True)
-    for level in levels:
-        own = model.alpha(level)
-        inputs = [degraded(clean, DENOISE, level, index) for index, clean in enumerate(pictures)]
-        scores: dict[float, list[float]] = {}
-
-        def score(
-            alpha: float, inputs: list[tuple[Tensor, Tensor]] = inputs, scores: dict = scores
-        ) -> float:
-            if alpha not in scores:
-                scores[alpha] = [psnr(model(noisy, alpha), clean) for clean, noisy in inputs]
-            return mean(scores[alpha])
-
-        best = golden_section(score, max(0.0, own - NEAR), min(1.0, own + NEAR))
-        lost = max(0.0, score(best) - score(own))
-        each = mean([max(of_one) for of_one in zip(*scores.values(), strict=True)]) - score(own)
-        print(f"| {level:g} | {own:.3f} | {best:.3f} | {lost:.4f} | {each:.4f} |", flush=True)
 
 
 def smoothness(model: Model, picture: Tensor) -> None:

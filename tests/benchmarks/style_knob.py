@@ -84,30 +84,30 @@ def table(rows: list[dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def sheet(models: list[Model], pictures: list[Tensor], alphas: list[float]) -> Image.Image:
-    """For each photo and model a row: the photo, then the output at each alpha."""
-    width = max(picture.shape[2] for picture in pictures) + GAP
-    heights = [picture.shape[1] + GAP for picture in pictures for _ in models]
-    result = Image.new("RGB", (width * (1 + len(alphas)) - GAP, sum(heights) - GAP), "white")
-    top = 0
-    for picture in pictures:
-        for model in models:
-            cells = [picture, *(model(picture, alpha) for alpha in alphas)]
-            for i, cell in enumerate(cells):
-                pixels = cell.mul(255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-                result.paste(Image.fromarray(pixels), (i * width, top))
-            top += picture.shape[1] + GAP
+def grid(rows: list[list[Tensor]]) -> Image.Image:
+    """The cells (3, H, W) of each row side by side, as wide as the widest of all."""
+    width = max(cell.shape[2] for row in rows for cell in row) + GAP
+    heights = [max(cell.shape[1] for cell in row) + GAP for row in rows]
+    result = Image.new("RGB", (width * len(rows[0]) - GAP, sum(heights) - GAP), "white")
+    for y, row in enumerate(rows):
+        for x, cell in enumerate(row):
+            pixels = cell.mul(255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+            result.paste(Image.fromarray(pixels), (x * width, sum(heights[:y])))
     return result
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", nargs="+")
+def add_photo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--styles", type=Path, required=True)
     parser.add_argument("--limit", type=int, default=6)
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--sheet", type=Path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="+")
+    add_photo_arguments(parser)
     parser.add_argument("--alphas", default="0,0.25,0.5,0.75,1")
     given = parser.parse_args()
     pictures = photos(given.photos, given.limit, given.side)
@@ -119,7 +119,12 @@ def main() -> None:
         print(f"\nlargest step / mean step: {max(steps) / mean(steps):.2f}", flush=True)
     if given.sheet is not None:
         alphas = [float(alpha) for alpha in given.alphas.split(",")]
-        sheet(models, pictures, alphas).save(given.sheet, quality=90)
+        rows = [
+            [picture, *(model(picture, alpha) for alpha in alphas)]
+            for picture in pictures
+            for model in models
+        ]
+        grid(rows).save(given.sheet, quality=90)
 
 
 if __name__ == "__main__":

@@ -24,9 +24,9 @@ import torch
 from numpy.typing import NDArray
 from rival_models import load_rival
 
+from tunectl.evaluation.cases import load_pictures
+from tunectl.evaluation.metrics import mean
 from tunectl.inference.load import load
-from tunectl.learning.evaluation import load_pictures
-from tunectl.learning.measure import mean
 
 Pixels = NDArray[np.uint8]
 Denoiser = Callable[[Pixels, float], Pixels]

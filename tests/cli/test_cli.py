@@ -111,5 +111,5 @@ def test_train_finetune_interpolate_and_evaluate(cli, photos: Path, tmp_path: Pa
     code, text, _ = cli("evaluate", photos, *words, "--json", "--gray")
     assert code == 0
     report = json.loads(text)
-    assert report["schema"] == 1
-    assert len(report["rows"][0]["pictures"]["15"]) == 2
+    assert report["schema"] == 2
+    assert len(report["tables"][0]["rows"][0]["pictures"]) == 4

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from tunectl.errors import (
     ResourceError,
     UsageError,
 )
+from tunectl.evaluation.metrics import psnr
 from tunectl.inference import memory
 from tunectl.inference.engine import Engine
 from tunectl.inference.find import find_model
@@ -25,7 +27,6 @@ from tunectl.inference.interpolate import fold_file, mix_files
 from tunectl.inference.load import load
 from tunectl.inference.model import Model
 from tunectl.inference.tiles import Grid, run_tiled, shrink
-from tunectl.learning.measure import psnr
 from tunectl.networks import (
     NETWORKS,
     build_network,
@@ -226,6 +227,24 @@ def test_mixing_is_a_weighted_mean(plain_file: Path, tunable_file: Path, tmp_pat
     _, folded = checkpoint.read(tmp_path / "c.safetensors")
     for name, tensor in folded.items():
         torch.testing.assert_close(mixed[name], tensor, atol=1e-6, rtol=1e-5)
+
+
+def test_styles_of_one_base_are_mixed(tmp_path: Path):
+    bundled = Path(__file__).parents[2] / "weights" / "starry-night.safetensors"
+    header, tensors = checkpoint.read(bundled)
+    other = tmp_path / "other.safetensors"
+    task = replace(header.task, fields={**header.task.fields, "second": "other"})
+    moved = {name: t * 0.5 if name.startswith("tuner.") else t for name, t in tensors.items()}
+    checkpoint.write(other, replace(header, task=task), moved)
+    plain = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
+    for source, target in zip((bundled, other), plain, strict=True):
+        fold_file(source, 1.0, target)
+    mixed = mix_files(plain, [0.5, 0.5], tmp_path / "m.safetensors")
+    assert mixed.task == replace(header.task, fields={})
+    picture = torch.rand(3, 48, 48)
+    model = tunectl.load(tmp_path / "m.safetensors", device="cpu", precision="fp32")
+    expected = tunectl.load(bundled, device="cpu", precision="fp32")(picture, 0.75)
+    torch.testing.assert_close(model(picture), expected, atol=2e-3, rtol=0)
 
 
 def test_mixing_names_the_first_mismatch(plain_file: Path, tunable_file: Path, tmp_path: Path):

@@ -16,10 +16,11 @@ from tunectl.hashing import file_sha256
 from tunectl.inference.load import load
 from tunectl.knob import Knob
 from tunectl.learning import jobs, loop
+from tunectl.learning.calibration import calibrate
 from tunectl.learning.curriculum import Curriculum
-from tunectl.learning.measure import calibrate, measure, psnr
 from tunectl.learning.options import Options
-from tunectl.learning.photos import Photos, list_photos, seeded
+from tunectl.learning.photos import Photos, list_photos
+from tunectl.seeds import seeded
 from tunectl.tasks import build_task
 from tunectl.tasks.denoise import Denoise
 
@@ -191,22 +192,6 @@ def test_small_and_broken_photos_are_left_out_by_name(tmp_path: Path):
     assert [p.name for p in list_photos(tmp_path, ["s*", "broken*"])] == ["good.png"]
     with pytest.raises(DataError, match="no photos"):
         list_photos(tmp_path, ["*"])
-
-
-def test_psnr():
-    clean = torch.full((1, 3, 8, 8), 100 / 255)
-    assert psnr(clean, clean) == 100
-    assert psnr(clean + 1.4 / 255, clean) == pytest.approx(48.1308, abs=1e-3)  # rounds to 1 step
-    assert psnr(clean * 0 + 2, clean * 0) == pytest.approx(0)
-
-
-def test_measuring_uses_the_same_noise_each_time():
-    pictures = [torch.full((3, 32, 32), 128, dtype=torch.uint8)] * 2
-    task = build_task("denoise")
-    first, again = (measure(lambda x, _: x, pictures, task, 25) for _ in range(2))
-    assert first == again
-    assert first[0] != first[1]
-    assert first[0] == pytest.approx(20 * math.log10(255 / 25), abs=0.3)
 
 
 @pytest.mark.parametrize("way", ["joint", "endpoint"])

@@ -13,7 +13,9 @@ from tunectl.inference.styles import set_styles
 from tunectl.learning import jobs
 from tunectl.learning.options import Options
 from tunectl.networks import build_network, statistics
+from tunectl.tasks import build_task
 from tunectl.tasks.features import SMALL, Features
+from tunectl.tasks.style import read_style
 from tunectl.tuners import Tunable, build_tuner
 
 SHORT = Options(steps=30, batch=2, draws=1, patch=32, warmup=2, lr=2e-3)
@@ -82,6 +84,19 @@ def test_decoder_learns_and_encoder_stays(restyler):
     assert all(torch.equal(own[name], pretrained[name]) for name in pretrained)
     for name in ("0 pixels", "1 style"):
         assert measured[-1][name] < measured[0][name]
+
+
+def test_styles_are_drawn_between_those_seen(paintings: Path):
+    task = build_task("restyle")
+    network = build_network("adain-net")
+    model = Tunable(network, build_tuner("adain", network))
+    task.prepare(model, {"paintings": paintings}, torch.device("cpu"))
+    task.stage(model, torch.rand(256, 3, 8, 8), torch.Generator().manual_seed(0))
+    drawn = model.tuner.drawn[0]
+    whole, _ = statistics(network.encode(read_style(min(paintings.iterdir()), 512)))
+    assert drawn.shape == (256, 128)
+    assert bool((drawn - whole).abs().amax(1).lt(1e-3).any())  # the whole first one is there
+    assert len(torch.unique(drawn.round(decimals=3), dim=0)) > 100  # and more than the parts
 
 
 def test_any_pictures_style_is_taken_and_several_are_mixed(restyler, paintings: Path):

@@ -13,53 +13,93 @@ from tunectl.errors import UsageError
 
 
 def evaluate(
-    folder: Annotated[Path, typer.Argument(help="Folder of clean pictures.")],
-    level: Annotated[str, typer.Option(help="Levels to degrade at, such as 15,25,50.")],
+    folders: Annotated[list[Path], typer.Argument(help="Folders of clean pictures: a table each.")],
+    level: Annotated[
+        str | None, typer.Option(help="Levels to degrade at, such as 15,25,50; a column each.")
+    ] = None,
     model: Annotated[
-        list[str], typer.Option("--model", "-m", help="A model; may be given several times.")
-    ] = ["denoise"],  # noqa: B006 - typer copies it
+        list[str] | None,
+        typer.Option("--model", "-m", help="A model; may be given several times."),
+    ] = None,
+    rival: Annotated[
+        list[str],
+        typer.Option(
+            help="A network that is not ours: ADAPTER.py:WEIGHTS, or what spandrel loads."
+        ),
+    ] = [],  # noqa: B006 - typer copies it
     alpha: Annotated[
-        str, typer.Option("--alpha", "-a", help="calibrated, or alphas: a row each.")
+        str,
+        typer.Option(
+            "--alpha", "-a", help="calibrated, auto, oracle, oracle-each or alphas: a row each."
+        ),
     ] = "calibrated",
+    noisy: Annotated[
+        Path | None, typer.Option(help="A folder of degraded pictures, to be paired by name.")
+    ] = None,
+    pairs: Annotated[
+        str | None,
+        typer.Option(metavar="CLEAN:NOISY", help="How names of pairs end, such as _mean:_real."),
+    ] = None,
     gray: Annotated[bool, typer.Option("--gray", help="Measure on gray pictures.")] = False,
+    luma: Annotated[bool, typer.Option("--luma", help="Measure Y of YCbCr, not RGB.")] = False,
+    with_ssim: Annotated[bool, typer.Option("--ssim", help="SSIM beside PSNR.")] = False,
     task_field: c.TaskFieldOption = [],  # noqa: B006
     limit: Annotated[int | None, typer.Option(help="Use so many pictures only.")] = None,
     device: c.DeviceOption = "auto",
     precision: c.PrecisionOption = "auto",
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON, per picture.")] = False,
+    save: Annotated[
+        list[Path], typer.Option(help="Write the results per picture: a .json or .csv file.")
+    ] = [],  # noqa: B006
+    plot: Annotated[
+        Path | None, typer.Option(help="Write PSNR by level as curves: a .svg or .png file.")
+    ] = None,
 ) -> None:
-    """Mean PSNR in dB over a folder, by level: pictures are degraded with fixed seeds.
+    """Tables of PSNR and SSIM by level, of models and rivals on the same pictures and noise.
 
-    Colour PSNR is over all RGB samples, gray pictures are Matlab's rgb2gray; outputs are rounded
-    to 8 bits. The table is markdown.
+    Clean pictures are degraded by the first model's task, with seeds that depend on picture and
+    level only; or degraded ones lie beside them (--noisy, --pairs), and --level is what models
+    are told. PSNR is in dB over all RGB samples, outputs are rounded to 8 bits, gray is Matlab's
+    rgb2gray. The table is markdown; where pairs are measured at several levels, it ends with
+    the best one for all and for each.
 
     \b
-    tunectl evaluate photos -m denoise --level 15,25,50
-    tunectl evaluate photos -m tuned.safetensors --level 15,50 --alpha 0,0.5,1,calibrated
+    tunectl evaluate photos -m denoise --level 15,25,50 --alpha calibrated,auto,oracle
+    tunectl evaluate photos -m tuned.safetensors --level 15,50 --alpha 0,0.5,1 --plot curves.svg
+    tunectl evaluate clean --noisy noisy -m denoise --alpha auto,oracle-each --save results.csv
     """
-    levels = c.parse_numbers(level, "--level")
-    alphas = [
-        None if word == "calibrated" else c.parse_numbers(word, "--alpha")[0]
-        for word in alpha.split(",")
-    ]
-    import json
-    from dataclasses import asdict
-
+    for path in save:
+        if path.suffix not in (".csv", ".json"):
+            raise UsageError(f"{path}: is neither CSV nor JSON", "end its name with .csv or .json")
+    if plot is not None and plot.suffix not in (".svg", ".png"):
+        raise UsageError(f"{plot}: is neither SVG nor PNG", "end its name with .svg or .png")
+    levels = c.parse_numbers(level, "--level") if level is not None else []
+    paired = noisy is not None or pairs is not None
+    if noisy is not None and len(folders) > 1:
+        raise UsageError("--noisy is the other half of one folder", "name one folder of clean ones")
+    if not paired and not levels:
+        raise UsageError("clean pictures have to be degraded", "give --level, or --noisy FOLDER")
+    if plot is not None and len(levels) < 2:
+        raise UsageError("a curve needs two levels", "give --level several, such as 15,25,50")
+    from tunectl.evaluation import run, table
+    from tunectl.evaluation.cases import parse_pairs
     from tunectl.fields import parse_fields
-    from tunectl.inference.load import load
-    from tunectl.learning.evaluation import evaluate_model, load_pictures, markdown
 
-    pictures = load_pictures(folder, gray, limit)
-    rows = []
-    for name in model:
-        loaded = load(name, device=device, precision=precision)
-        if loaded.header.task is None:
-            raise UsageError(f"{name}: was not trained for a task", "name another model")
-        for value in alphas if loaded.tunable else [None]:
-            console.say(f"{name}: {len(pictures)} pictures at {len(levels)} levels")
-            fields = parse_fields(task_field, "--task-field")
-            rows.append(evaluate_model(Path(name).stem, loaded, pictures, levels, value, fields))
-    if json_output:
-        print(json.dumps({"schema": 1, "rows": [asdict(row) for row in rows]}, indent=1))
-    else:
-        print(markdown(rows, f"{folder.name}{' gray' if gray else ''}", len(pictures)))
+    endings = parse_pairs(pairs) if pairs is not None else None
+    task, tables = run.evaluate(
+        run.Pictures(folders, levels, noisy, endings, gray, limit),
+        model if model is not None else ([] if rival else ["denoise"]),
+        alpha.split(","),
+        rival,
+        parse_fields(task_field, "--task-field"),
+        luma=luma,
+        with_ssim=with_ssim,
+        device=device,
+        precision=precision,
+        say=console.say,
+    )
+    print(table.as_json(tables) if json_output else "\n\n".join(map(table.markdown, tables)))
+    for path in save:
+        table.write_file(path, tables)
+    if plot is not None:
+        table.write_plot(plot, tables, task.symbol)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tunectl import checkpoint
-from tunectl.checkpoint import Header
+from tunectl.checkpoint import Header, Part
 from tunectl.errors import IncompatibleError, UsageError
 from tunectl.hashing import file_sha256
 from tunectl.inference.find import find_model
@@ -65,8 +65,13 @@ def mix_files(
         mixed[name] = torch.tensordot(torch.tensor(weights), stack, dims=1)
     levels = [header.level for header in headers if header.level is not None]
     spread = (levels[0][0], levels[-1][1]) if levels else None
+    tasks = [header.task for header in headers]
+    task = tasks[0]
+    if task is not None and any(other != task for other in tasks):
+        task = Part(task.name, {})  # between two styles it is neither's
     header = replace(
         headers[0],
+        task=task,
         level=spread,
         dtype="fp32",
         provenance=_provenance(command, paths, mix=list(weights)),
@@ -90,7 +95,7 @@ def _check_mixable(
         )
     for what, mine, its in (
         ("network", first.network, header.network),
-        ("task", first.task, header.task),
+        ("task", first.task and first.task.name, header.task and header.task.name),
         ("inserted modules", first.tuner, header.tuner),
     ):
         if mine != its:

@@ -20,9 +20,9 @@ from tunectl.fields import fields_to_json
 from tunectl.hashing import file_sha256
 from tunectl.inference.find import find_model
 from tunectl.knob import Knob
+from tunectl.learning.calibration import calibrate
 from tunectl.learning.curriculum import Curriculum
 from tunectl.learning.loop import fit
-from tunectl.learning.measure import calibrate
 from tunectl.learning.options import Options
 from tunectl.learning.photos import Photos, list_photos, load_crops
 from tunectl.learning.place import Place

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from tunectl.errors import DivergedError, UsageError
 from tunectl.learning.curriculum import Curriculum
 from tunectl.learning.options import Options
-from tunectl.learning.photos import Photos, seeded
+from tunectl.learning.photos import Photos
 from tunectl.learning.state import RunFolder
+from tunectl.seeds import seeded
 from tunectl.tasks import Task
 
 SAVE_EVERY_SECONDS = 300

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,12 +11,6 @@ from torch import Tensor
 
 from tunectl.errors import DataError, PictureError
 from tunectl.images import find_pictures, read_rgb8
-
-
-def seeded(device: torch.device, *keys: object) -> torch.Generator:
-    """A generator that depends on `keys` only: randomness as a function of (seed, step)."""
-    digest = hashlib.sha256(repr(keys).encode()).digest()
-    return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 class Photos:

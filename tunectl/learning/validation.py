@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from tunectl.evaluation.cases import degraded
+from tunectl.evaluation.metrics import mean, psnr
 from tunectl.images import Picture, write_picture
 from tunectl.inference.engine import Engine
 from tunectl.knob import Knob
-from tunectl.learning.measure import degraded, mean, psnr
 from tunectl.networks import Network
 from tunectl.tasks import Task
 from tunectl.tuners import Tunable

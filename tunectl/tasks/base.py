@@ -40,6 +40,11 @@ class Task:
         """Whether the strong end begins without the input, which would lie over what it learns."""
         return False
 
+    @property
+    def protocol(self) -> str:
+        """How inputs are made, as the header of a table says it."""
+        raise NotImplementedError
+
     def prepare(self, model: nn.Module, styles: Mapping[str, Path], device: torch.device) -> None:
         """Before training: load what the loss needs, and give the model what it starts from.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import PIL
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -46,6 +47,15 @@ class Deblock(Task):
     symbol = "quality"
     weakest = 100.0
     strongest = 1.0
+    fields: DeblockFields
+
+    @property
+    def protocol(self) -> str:
+        phase = "from the corner" if self.fields.aligned else "at any phase"
+        return (
+            f"JPEG of quality as columns by Pillow {PIL.__version__}, colour at 4:2:0, "
+            f"blocks {phase}"
+        )
 
     def degrade(
         self, clean: Tensor, level: float, generator: torch.Generator, gray: Tensor | None = None

@@ -31,6 +31,12 @@ class Denoise(Task):
     symbol = "sigma"
     weakest = 0.0
     strongest = 255.0
+    fields: DenoiseFields
+
+    @property
+    def protocol(self) -> str:
+        how = "rounded and clipped to 8 bits" if self.fields.clip else "not clipped"
+        return f"Gaussian noise of sigma as columns, {how}"
 
     def degrade(
         self, clean: Tensor, level: float, generator: torch.Generator, gray: Tensor | None = None

@@ -17,8 +17,11 @@ from tunectl.networks import statistics
 from tunectl.tasks.features import SMALL, Features
 from tunectl.tasks.style import StyleTask, read_style
 
-TAPS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
+# With each tap's mean over photos. The paper's VGG19 is scaled so that these are 1.
+TAPS = {"relu1_1": 3.9, "relu2_1": 11.1, "relu3_1": 6.4, "relu4_1": 3.1}
+DEEPEST = "relu4_1"
 WIDTH = 16  # of the bundled encoder
+PARTS = 16  # of each style picture that training draws from
 Statistics = dict[str, tuple[Tensor, Tensor]]
 
 
@@ -61,7 +64,7 @@ class Restyle(StyleTask):
         if not paths:
             raise UsageError("restyle learns from pictures of styles", "give --style FOLDER")
         self._features = Features(SMALL).to(device)
-        self._styles = [read_style(path, self.fields.size).to(device) for path in paths]
+        pictures = [read_style(path, self.fields.size).to(device) for path in paths]
         tuner: Any = getattr(model, "tuner", None)
         encoder = getattr(getattr(model, "network", None), "encoder", None)
         if encoder is None or "conv0" not in encoder or not hasattr(tuner, "set_style"):
@@ -73,67 +76,89 @@ class Restyle(StyleTask):
             )
         encoder.load_state_dict(pretrained)
         encoder.requires_grad_(False)
-        mean, deviation = self._statistics(self._styles[0])[TAPS[-1]]
+        self._first = self._statistics(pictures[0])
+        mean, deviation = self._first[DEEPEST]
         tuner.requires_grad_(False)
         tuner.set_style(mean[0], deviation[0])
+        found = [self._statistics(part) for picture in pictures for part in _parts_of(picture)]
+        self._seen = {
+            tap: (
+                torch.cat([one[tap][0] for one in found]),
+                torch.cat([one[tap][1] for one in found]),
+            )
+            for tap in TAPS
+        }
 
     def stage(self, model: nn.Module, clean: Tensor, generator: torch.Generator) -> None:
-        """Draw a style for each photo, and tell the tuner its statistics."""
-        count, side = len(clean), clean.shape[-1]
-        draw = torch.rand(3, count, generator=generator, device=clean.device).tolist()
-        crops = []
-        for which, down, across in zip(*draw, strict=True):
-            picture = self._styles[int(which * len(self._styles))]
-            top, left = (
-                int(share * max(0, size - side + 1))
-                for share, size in zip((down, across), picture.shape[-2:], strict=True)
+        """Draw a style for each photo, half of them between two, and tell the tuner."""
+        draw = torch.rand(3, len(clean), generator=generator, device=clean.device)
+        one, other = (draw[:2] * len(self._seen[DEEPEST][0])).long()
+        share = (2 * draw[2] - 1).clamp(min=0)[:, None]
+        self._drawn = {
+            tap: (
+                torch.lerp(mean[one], mean[other], share),
+                torch.lerp(deviation[one], deviation[other], share),
             )
-            crops.append(picture[..., top : top + side, left : left + side])
-        with torch.no_grad():
-            found = [self._statistics(crop) for crop in crops]
-            self._drawn = {
-                tap: (
-                    torch.cat([one[tap][0] for one in found]),
-                    torch.cat([one[tap][1] for one in found]),
-                )
-                for tap in TAPS
-            }
+            for tap, (mean, deviation) in self._seen.items()
+        }
         drawing: Any = model.tuner
-        drawing.drawn = self._drawn[TAPS[-1]]
+        drawing.drawn = self._drawn[DEEPEST]
 
     def loss(self, kind: str, output: Tensor, clean: Tensor, level: float) -> Tensor:
         """AdaIN's two losses, and near level 0 the photo's own; `kind` says nothing here."""
         content, style = self._parts(output, clean, level, self._drawn)
         pixels = (output - clean).abs().mean()
         fields = self.fields
-        return content + level * fields.style * style + (1 - level) * fields.pixels * pixels
+        return content + fields.style * style + (1 - level) * fields.pixels * pixels
 
     def scores(self, output: Tensor, clean: Tensor, level: float) -> dict[str, float]:
-        first = self._statistics(self._styles[0])
-        content, style = self._parts(output, clean, level, first)
+        content, style = self._parts(output, clean, level, self._first)
         pixels = float((output - clean).abs().mean()) * 255
         return {"pixels": pixels, "content": float(content), "style": float(style)}
 
     def _statistics(self, picture: Tensor) -> Statistics:
         with torch.no_grad():
-            found = self._features(picture, TAPS)
+            found = self._features(picture, list(TAPS))
         return {tap: statistics(features) for tap, features in found.items()}
 
     def _parts(
         self, output: Tensor, clean: Tensor, level: float, wanted: Statistics
     ) -> tuple[Tensor, Tensor]:
-        """The content and style losses, not weighed."""
-        found, deepest = self._features(output, TAPS), TAPS[-1]
+        """The content and style losses, not weighed.
+
+        What both are held against lies, as the latent does, `level` of the way from the photo's
+        own features to those with the style's statistics.
+        """
+        found = self._features(output, list(TAPS))
         with torch.no_grad():
-            own = self._features(clean, TAPS[-1:])[deepest].float()
-            (mean, deviation), (new_mean, new_deviation) = statistics(own), wanted[deepest]
-            normal = (own - mean[..., None, None]) / deviation[..., None, None]
+            own = self._features(clean, list(TAPS))
+            (mean, deviation), (new_mean, new_deviation) = statistics(own[DEEPEST]), wanted[DEEPEST]
+            normal = (own[DEEPEST].float() - mean[..., None, None]) / deviation[..., None, None]
             styled = normal * new_deviation[..., None, None] + new_mean[..., None, None]
-            target = torch.lerp(own, styled, level)
-        content = mse_loss(found[deepest].float(), target)
+            target = torch.lerp(own[DEEPEST].float(), styled, level)
+        content = mse_loss(found[DEEPEST].float(), target) / TAPS[DEEPEST] ** 2
         style = output.new_zeros(())
-        for tap in TAPS:
-            (mean, deviation), (new_mean, new_deviation) = statistics(found[tap]), wanted[tap]
-            style = style + mse_loss(mean, new_mean.expand_as(mean))
-            style = style + mse_loss(deviation, new_deviation.expand_as(deviation))
+        for tap, unit in TAPS.items():
+            with torch.no_grad():
+                pairs = zip(statistics(own[tap]), wanted[tap], strict=True)
+                targets = [torch.lerp(old, new.expand_as(old), level) for old, new in pairs]
+            for is_now, wished in zip(statistics(found[tap]), targets, strict=True):
+                style = style + mse_loss(is_now, wished) / unit**2
         return content, style
+
+
+def _parts_of(picture: Tensor) -> list[Tensor]:
+    """The picture (1, 3, H, W) whole, then large squares of it at random.
+
+    Every second one has its colours exchanged: few paintings shall stand for every style.
+    """
+    generator = torch.Generator().manual_seed(0)
+    draws = torch.rand(PARTS - 1, 3, generator=generator).tolist()
+    height, width = picture.shape[-2:]
+    parts = [picture]
+    for i, (size, down, across) in enumerate(draws):
+        side = int(min(height, width) * (1 + size) / 2)
+        top, left = int(down * (height - side + 1)), int(across * (width - side + 1))
+        colours = torch.randperm(3, generator=generator).tolist() if i % 2 else [0, 1, 2]
+        parts.append(picture[:, colours, top : top + side, left : left + side])
+    return parts

@@ -51,6 +51,10 @@ class StyleTask(Task):
     weakest, strongest = 0.0, 1.0
     takes_style, restores = True, False
 
+    @property
+    def protocol(self) -> str:
+        return "photos as they are"
+
     def degrade(
         self, clean: Tensor, level: float, generator: torch.Generator, gray: Tensor | None = None
     ) -> Tensor:

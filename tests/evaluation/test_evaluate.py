@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import csv
+import json
+import sys
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import draw
+from PIL import Image
+
+from tunectl import checkpoint
+from tunectl.errors import DataError, TunectlError, UsageError
+from tunectl.evaluation.cases import Degraded, Pairs
+from tunectl.evaluation.chart import Curve, draw_chart, ticks
+from tunectl.evaluation.metrics import psnr
+from tunectl.evaluation.rivals import load_rival
+from tunectl.evaluation.run import Pictures, evaluate
+from tunectl.evaluation.subjects import highest, subject
+from tunectl.evaluation.table import measure
+from tunectl.inference.load import load
+from tunectl.tasks import build_task
+
+CPU = torch.device("cpu")
+ADAPTER = """
+def load(path):
+    gain = float(path.read_text())
+    return lambda picture, level: (picture[:1] * gain).clamp(0, 1) if level else [][0]
+"""
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four pictures with noise of sigma 25 beside them, in one folder."""
+    folder = tmp_path_factory.mktemp("pairs")
+    for i in range(4):
+        clean = draw(40 + i, 48, i)
+        noise = np.random.default_rng(i).normal(0, 25, clean.shape)
+        noisy = (clean + noise).round().clip(0, 255).astype(np.uint8)
+        Image.fromarray(clean).save(folder / f"{i}_mean.png")
+        Image.fromarray(noisy).save(folder / f"{i}_real.png")
+    return folder
+
+
+def test_noise_is_the_same_each_time_and_differs_by_picture_and_level(photos: Path):
+    cases = Degraded(photos, build_task("denoise"), [25, 50], limit=2)
+    once, again, strong = (list(cases.at(level)) for level in (25, 25, 50))
+    assert [case.name for case in once] == ["photo1.png", "photo3.png"]
+    for a, b, c in zip(once, again, strong, strict=True):
+        assert torch.equal(a.noisy, b.noisy)
+        assert a.seed == b.seed != c.seed
+        error = (a.noisy - a.clean) * 255
+        assert float(error.std()) == pytest.approx(25, rel=0.05)
+        assert not torch.allclose(error * 2, (c.noisy - c.clean) * 255)
+    assert once[0].seed != once[1].seed
+
+
+def test_no_one_does_better_than_the_oracle(tunable_file: Path, photos: Path):
+    model = load(tunable_file, device="cpu", precision="fp32")
+    cases = Degraded(photos, build_task("denoise"), [25], limit=3)
+    rows = {
+        setting: measure(subject("m", model, setting), cases)
+        for setting in ("calibrated", "auto", "oracle", "oracle-each", "0", "1")
+    }
+    means = {setting: row.psnr("25") for setting, row in rows.items()}
+    assert means["oracle-each"] >= means["oracle"] - 1e-3
+    assert means["oracle"] >= max(means[s] for s in ("calibrated", "0", "1")) - 1e-3
+    alphas = {setting: [result.alpha for result in row.results] for setting, row in rows.items()}
+    assert alphas["calibrated"] == [model.alpha(25)] * 3
+    assert len(set(alphas["oracle"])) == 1
+    noisy = next(cases.at(25)).noisy[0].permute(1, 2, 0).numpy()
+    assert alphas["auto"][0] == model.alpha(model.estimate(noisy))
+
+
+def test_the_maximum_is_found():
+    assert highest(lambda x: -((x - 0.37) ** 2), 0, 1) == pytest.approx(0.37, abs=0.01)
+    assert highest(lambda x: x, 0, 1) == 1
+    assert highest(lambda x: -x, 0.2, 1) == 0.2
+
+
+def test_pairs_are_found_by_name(pairs: Path, tmp_path: Path):
+    cases = Pairs(pairs, pairs, ("_mean", "_real"))
+    found = list(cases.at(None))
+    assert [case.name for case in found] == [f"{i}_mean.png" for i in range(4)]
+    assert all(case.level is None for case in found)
+    assert psnr(found[0].noisy, found[0].clean) == pytest.approx(20.5, abs=0.7)
+    clean, noisy = tmp_path / "clean", tmp_path / "noisy"
+    for folder, kind in ((clean, "mean"), (noisy, "real")):
+        (folder / "deep").mkdir(parents=True)
+        Image.open(pairs / f"1_{kind}.png").save(folder / "deep" / "a.png")
+    assert torch.equal(next(Pairs(clean, noisy).at(None)).noisy, found[1].noisy)
+    Image.new("RGB", (9, 9)).save(noisy / "deep" / "a.png")
+    with pytest.raises(DataError, match=r"differ in size: 48 x 41 and 9 x 9"):
+        Pairs(clean, noisy)
+    (noisy / "deep" / "a.png").rename(noisy / "b.png")
+    with pytest.raises(DataError, match="has no other half"):
+        Pairs(clean, noisy)
+    with pytest.raises(DataError, match="no name ends with '_x'"):
+        Pairs(pairs, pairs, ("_x", "_real"))
+
+
+def test_rivals_enter_through_an_adapter(tmp_path: Path):
+    (tmp_path / "gain.txt").write_text("0.5")
+    adapter = tmp_path / "adapter.py"
+    adapter.write_text(ADAPTER)
+    rival = load_rival(f"{adapter}:{tmp_path / 'gain.txt'}", CPU)
+    assert (rival.name, rival.setting) == ("gain", "-")
+    picture = torch.rand(1, 3, 8, 8)
+    assert torch.equal(rival.restore(picture, 25), picture * 0.5)
+    with pytest.raises(UsageError, match=r"adapter\.py: IndexError"):
+        rival.restore(picture, None)
+    with pytest.raises(UsageError, match="there is no such adapter"):
+        load_rival(f"{tmp_path / 'none.py'}:x", CPU)
+    with pytest.raises(UsageError, match=r"adapter\.py: ValueError"):
+        load_rival(f"{adapter}:{adapter}", CPU)
+    adapter.write_text("x = 1")
+    with pytest.raises(UsageError, match=r"AttributeError.*load"):
+        load_rival(str(adapter), CPU)
+
+
+def test_rivals_that_spandrel_would_load(tmp_path: Path, monkeypatch):
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "spandrel", None)
+        with pytest.raises(UsageError, match="not installed"):
+            load_rival(str(tmp_path / "x.pth"), CPU)
+    from safetensors.torch import save_file
+    from spandrel.architectures.DnCNN import DnCNN
+
+    network = DnCNN(in_nc=3, out_nc=3, nc=8, nb=9, act_mode="R")
+    save_file(network.state_dict(), tmp_path / "dncnn.safetensors")
+    rival = load_rival(str(tmp_path / "dncnn.safetensors"), CPU)
+    picture = torch.rand(1, 3, 16, 20)
+    with torch.no_grad():
+        expected = network.eval()(picture).clamp(0, 1)
+    torch.testing.assert_close(rival.restore(picture, None), expected)
+    (tmp_path / "no.safetensors").write_bytes(b"nothing")
+    with pytest.raises(UsageError, match="spandrel cannot load it"):
+        load_rival(str(tmp_path / "no.safetensors"), CPU)
+
+
+def test_evaluate_prints_and_writes_tables(
+    cli, photos: Path, pairs: Path, tunable_file: Path, plain_file: Path, tmp_path: Path
+):
+    models = ["-m", tunable_file, "-m", plain_file, "--device", "cpu", "--limit", 2]
+    files = [tmp_path / name for name in ("all.csv", "all.json", "curve.svg")]
+    saves = ["--save", files[0], "--save", files[1], "--plot", files[2]]
+    code, table, err = cli(
+        "evaluate", photos, *models, "--level", "15,50", "-a", "0,calibrated", "--ssim", *saves
+    )
+    assert (code, err.count("pictures of")) == (0, 3)
+    header, _, *lines = table.splitlines()
+    assert "2 pictures, PSNR in dB and SSIM over RGB; Gaussian noise" in header
+    assert "not clipped" in header
+    assert [line.split(" | ")[:2] for line in lines] == [
+        ["| model", "alpha"],
+        ["|---|---|---|---|"],
+        ["| tunable", "0"],
+        ["| tunable", "calibrated"],
+        ["| plain", "-"],
+    ]
+    report = json.loads(files[1].read_text())
+    row = report["tables"][0]["rows"][1]
+    assert (report["schema"], row["setting"], len(row["pictures"])) == (2, "calibrated", 4)
+    means = [sum(p["psnr"] for p in row["pictures"] if p["level"] == n) / 2 for n in ("15", "50")]
+    similar = [sum(p["ssim"] for p in row["pictures"] if p["level"] == n) / 2 for n in ("15", "50")]
+    cells = [f"{m:.2f} / {s:.4f}" for m, s in zip(means, similar, strict=True)]
+    assert f"| tunable | calibrated | {' | '.join(cells)} |" in table
+    with files[0].open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3 * 2 * 2
+    assert float(rows[0]["psnr"]) == report["tables"][0]["rows"][0]["pictures"][0]["psnr"]
+    assert rows[0]["seed"] == str(report["tables"][0]["rows"][0]["pictures"][0]["seed"])
+    curves = ET.parse(files[2]).getroot().findall("{*}polyline")
+    assert sum(len(curve.get("points").split()) == 2 for curve in curves) > 3
+
+    together = ["evaluate", photos, photos / "more", *models, "--level", "25", "--gray", "--json"]
+    code, text, _ = cli(*together)
+    report = json.loads(text)
+    assert code == 0
+    assert [table["samples"] for table in report["tables"]] == ["gray", "gray"]
+    words = ["evaluate", pairs, "--pairs", "_mean:_real", "--luma", "--level", "15,25", *models]
+    code, table, _ = cli(*words, "-a", "calibrated,auto")
+    assert code == 0
+    assert "over Y; pairs as they are" in table
+    assert "| model | alpha | 15 | 25 | best level | best each |" in table
+    cells = table.splitlines()[4].split(" | ")
+    assert float(cells[4]) == max(float(cells[2]), float(cells[3])) <= float(cells[5].rstrip(" |"))
+
+
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        (["PHOTOS"], "have to be degraded"),
+        (["PHOTOS", "--level", "25", "-a", "best"], "'best' is not known"),
+        (["PHOTOS", "--level", "25", "--plot", "x.svg"], "needs two levels"),
+        (["PHOTOS", "--level", "25,50", "--plot", "x.gif"], "neither SVG nor PNG"),
+        (["PHOTOS", "--level", "25", "--save", "x.txt"], "neither CSV nor JSON"),
+        (["PHOTOS", "--noisy", "PHOTOS"], "has no other half"),
+        (["PHOTOS", "PHOTOS", "--noisy", "PHOTOS"], "other half of one folder"),
+        (["PAIRS", "--pairs", "_mean"], "how names end"),
+        (["PAIRS", "--pairs", "_mean:_real"], "needs a level"),
+        (["PHOTOS", "--level", "25", "-m", "starry-night"], "PSNR says nothing"),
+    ],
+)
+def test_evaluate_refuses(cli, photos: Path, pairs: Path, tunable_file: Path, words, cause):
+    places = {"PHOTOS": photos, "PAIRS": pairs}
+    words = [places.get(word, word) for word in words]
+    if "-m" not in words:
+        words += ["-m", tunable_file]
+    code, out, err = cli("evaluate", *words)
+    assert code in (2, 3)
+    assert cause in err
+    assert (len(err.strip().splitlines()[-2:]), out) == (2, "")
+    assert "Traceback" not in err
+
+
+def test_models_of_two_tasks_share_no_table(tunable_file: Path, photos: Path, tmp_path: Path):
+    header, tensors = checkpoint.read(tunable_file)
+    other = tmp_path / "other.safetensors"
+    checkpoint.write(other, replace(header, task=checkpoint.Part("deblock", {})), tensors)
+    with pytest.raises(TunectlError, match=r"differ in their task: .*deblock"):
+        evaluate(Pictures([photos], [25]), [str(tunable_file), str(other)], ["0"])
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (15, 75), (29.4, 29.41), (5, 5), (-3, 1e6)])
+def test_ticks_are_round_and_hold_the_range(low, high):
+    found = ticks(low, high)
+    assert found[0] <= low
+    assert found[-1] >= high
+    assert 2 <= len(found) <= 9
+
+
+def test_a_chart_shows_each_curve_in_its_colour(tmp_path: Path):
+    curves = [Curve(f"<{i}>", [(15, 30 + i), (50, 26 + i)]) for i in range(10)]
+    for name in ("a.png", "a.svg"):
+        draw_chart(tmp_path / name, "title", "sigma", "dB", curves)
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.format == "PNG"
+        colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 20)}
+    assert {(0, 114, 178), (213, 94, 0), (153, 153, 153)} <= colours
+    root = ET.parse(tmp_path / "a.svg").getroot()
+    lines = [line for line in root.findall("{*}polyline") if line.get("stroke-width") == "2"]
+    assert len(lines) == 20  # a curve and its legend
+    assert sum(line.get("stroke-dasharray") is not None for line in lines) == 4
+    assert "<9>" in [text.text for text in root.findall("{*}text")]

@@ -1,0 +1,1 @@
+"""Tables: models and rivals on the same pictures, noise and rounding."""

@@ -1,0 +1,170 @@
+"""What models are measured on: pictures degraded here, or pairs that came that way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tunectl.errors import DataError, UsageError
+from tunectl.evaluation.metrics import PEAK, gray
+from tunectl.images import find_pictures, read_rgb8
+from tunectl.seeds import seed_of
+from tunectl.tasks import Task
+
+
+@dataclass(frozen=True)
+class Case:
+    """One picture to bring back, (1, C, H, W) in [0, 1].
+
+    `level` is what a model may be told of it, where it is known; `seed` made its noise.
+    """
+
+    name: str
+    clean: Tensor
+    noisy: Tensor
+    level: float | None
+    seed: int | None = None
+
+
+def degraded(clean: Tensor, task: Task, level: float, index: int) -> tuple[Tensor, Tensor]:
+    """The clean picture as (1, C, H, W) in [0, 1], and its degraded version.
+
+    `clean` is uint8 (C, H, W). The noise depends on the picture's `index` and the level only.
+    """
+    picture = clean[None].float() / PEAK
+    generator = torch.Generator().manual_seed(_seed(index, level))
+    return picture, task.degrade(picture, level, generator)
+
+
+def load_pictures(folder: Path, in_gray: bool = False, limit: int | None = None) -> list[Tensor]:
+    """All pictures of a folder, sorted by name, as uint8 (3, H, W), or (1, H, W) in gray."""
+    return [_load(path, in_gray) for path in _listed(folder)[:limit]]
+
+
+class Cases:
+    """Pictures under a title, and the columns of a table: the levels at which they are measured."""
+
+    def __init__(self, title: str, protocol: str, levels: Sequence[float | None]) -> None:
+        """`protocol` says how the inputs were made. None is a level that nobody was told."""
+        self.title, self.protocol, self.levels = title, protocol, list(levels)
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def at(self, level: float | None) -> Iterator[Case]:
+        """Each picture at one of the levels; the same again each time."""
+        raise NotImplementedError
+
+
+class Degraded(Cases):
+    """Clean pictures, degraded by a task with fixed seeds."""
+
+    def __init__(
+        self,
+        folder: Path,
+        task: Task,
+        levels: Sequence[float],
+        in_gray: bool = False,
+        limit: int | None = None,
+    ) -> None:
+        super().__init__(folder.name, task.protocol, [task.check_level(level) for level in levels])
+        self.task = task
+        self.paths = _listed(folder)[:limit]
+        self.pictures = [_load(path, in_gray) for path in self.paths]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def at(self, level: float | None) -> Iterator[Case]:
+        assert level is not None
+        for index, (path, picture) in enumerate(zip(self.paths, self.pictures, strict=True)):
+            clean, noisy = degraded(picture, self.task, level, index)
+            yield Case(path.name, clean, noisy, level, _seed(index, level))
+
+
+class Pairs(Cases):
+    """Clean pictures beside degraded ones of the same size; `levels` are what models are told."""
+
+    def __init__(
+        self,
+        clean: Path,
+        noisy: Path,
+        endings: tuple[str, str] = ("", ""),
+        levels: Sequence[float] = (),
+        in_gray: bool = False,
+        limit: int | None = None,
+    ) -> None:
+        """Two pictures are a pair if they are called alike but for `endings` of their stems.
+
+        Raises DataError for a clean picture without its other half, or for one of another size.
+        """
+        super().__init__(clean.name, "pairs as they are", list(levels) or [None])
+        others = {_without(path, noisy, endings[1]): path for path in _listed(noisy)}
+        self.names: list[str] = []
+        self.pictures: list[tuple[Tensor, Tensor]] = []
+        for path in _listed(clean):
+            name = _without(path, clean, endings[0])
+            if name is None or len(self.names) == limit:
+                continue
+            other = others.get(name)
+            if other is None or other == path:
+                raise DataError(
+                    f"{path}: has no other half in {noisy}",
+                    "call the two alike, or say how their names end with --pairs CLEAN:NOISY",
+                )
+            pair = _load(path, in_gray), _load(other, in_gray)
+            if pair[0].shape != pair[1].shape:
+                sizes = " and ".join(f"{p.shape[2]} x {p.shape[1]}" for p in pair)
+                raise DataError(
+                    f"{path} and {other} differ in size: {sizes}", "give pairs of one size"
+                )
+            self.names.append(path.name)
+            self.pictures.append(pair)
+        if not self.names:
+            raise DataError(
+                f"{clean}: no name ends with {endings[0]!r}", "correct --pairs CLEAN:NOISY"
+            )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def at(self, level: float | None) -> Iterator[Case]:
+        for name, (clean, noisy) in zip(self.names, self.pictures, strict=True):
+            yield Case(name, clean[None] / PEAK, noisy[None] / PEAK, level)
+
+
+def parse_pairs(text: str) -> tuple[str, str]:
+    """`_mean:_real`. Raises UsageError."""
+    parts = text.split(":")
+    if len(parts) != 2 or parts[0] == parts[1]:
+        raise UsageError(
+            f"--pairs {text!r} does not say how names end",
+            "give the endings of the clean and the noisy ones, such as _mean:_real",
+        )
+    return parts[0], parts[1]
+
+
+def _without(path: Path, folder: Path, ending: str) -> str | None:
+    """The path below the folder without its suffix and `ending`; None if it ends otherwise."""
+    name = path.relative_to(folder).with_suffix("").as_posix()
+    return name.removesuffix(ending) if name.endswith(ending) else None
+
+
+def _seed(index: int, level: float) -> int:
+    return seed_of("measure", index, level)
+
+
+def _listed(folder: Path) -> list[Path]:
+    found = find_pictures(folder)
+    if not found:
+        raise DataError(f"{folder}: holds no photos", "name a folder of clean photos")
+    return found
+
+
+def _load(path: Path, in_gray: bool) -> Tensor:
+    picture = torch.from_numpy(read_rgb8(path).copy()).permute(2, 0, 1)
+    return gray(picture) if in_gray else picture

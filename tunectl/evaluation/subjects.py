@@ -1,0 +1,171 @@
+"""Who is measured: a model at one setting of its knob, or a rival."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from tunectl.errors import UsageError
+from tunectl.evaluation.cases import Case, Cases
+from tunectl.evaluation.metrics import mean, psnr
+from tunectl.inference.model import Model
+
+REACH = 0.15  # of alpha: how far from the calibrated one the best is looked for
+Restore = Callable[[Tensor, float | None], Tensor]  # (1, C, H, W) in [0, 1], level to the same
+
+
+class Subject:
+    """Brings pictures back: `name` and `setting` are its row's first cells."""
+
+    def __init__(self, name: str, setting: str) -> None:
+        self.name, self.setting = name, setting
+
+    def prepare(self, cases: Cases, level: float | None) -> None:
+        """Before the pictures of a level are measured."""
+
+    def __call__(self, case: Case) -> tuple[Tensor, float | None]:
+        """The picture (1, C, H, W) brought back, and the alpha it was done with."""
+        raise NotImplementedError
+
+
+class Plain(Subject):
+    """Anything without a knob of ours: a plain model, or a rival that may be told the level."""
+
+    def __init__(self, name: str, restore: Restore) -> None:
+        super().__init__(name, "-")
+        self.restore = restore
+
+    def __call__(self, case: Case) -> tuple[Tensor, float | None]:
+        return self.restore(case.noisy, case.level), None
+
+
+class Knob(Subject):
+    """A tunable model at the alpha that `choose` gives."""
+
+    def __init__(self, name: str, setting: str, model: Model) -> None:
+        super().__init__(name, setting)
+        self.model = model
+
+    def choose(self, case: Case) -> float:
+        """The alpha for a picture."""
+        raise NotImplementedError
+
+    def __call__(self, case: Case) -> tuple[Tensor, float | None]:
+        alpha = self.choose(case)
+        return self.model(case.noisy, alpha), alpha
+
+    def range_near(self, level: float | None) -> tuple[float, float]:
+        """Where the best alpha for a level is looked for."""
+        knob = self.model.header.knob
+        assert knob is not None
+        low, high = min(0.0, knob.lowest), 1.0
+        if level is None or knob.way == "endpoint":  # nothing was trained between the ends
+            return low, high
+        near = self.model.alpha(level)
+        return max(low, near - REACH), min(high, near + REACH)
+
+
+class Fixed(Knob):
+    """One alpha for all."""
+
+    def __init__(self, name: str, model: Model, alpha: float) -> None:
+        super().__init__(name, f"{alpha:g}", model)
+        self.alpha = alpha
+
+    def choose(self, case: Case) -> float:
+        return self.alpha
+
+
+class Calibrated(Knob):
+    """The alpha that the file's calibration has for the level."""
+
+    def __init__(self, name: str, model: Model) -> None:
+        super().__init__(name, "calibrated", model)
+
+    def choose(self, case: Case) -> float:
+        if case.level is None:
+            raise UsageError(
+                "a calibrated alpha needs a level", "give --level, or --alpha auto or oracle"
+            )
+        return self.model.alpha(case.level)
+
+
+class Auto(Knob):
+    """What `apply` does unasked: the level is told from the picture."""
+
+    def __init__(self, name: str, model: Model) -> None:
+        super().__init__(name, "auto", model)
+
+    def choose(self, case: Case) -> float:
+        pixels = case.noisy[0].permute(1, 2, 0).numpy()
+        return self.model.alpha(self.model.estimate(pixels))
+
+
+class Oracle(Knob):
+    """The one alpha of the highest mean PSNR at a level: what no one can know beforehand."""
+
+    def __init__(self, name: str, model: Model) -> None:
+        super().__init__(name, "oracle", model)
+        self.best = 0.0
+
+    def prepare(self, cases: Cases, level: float | None) -> None:
+        def score(alpha: float) -> float:
+            return mean([psnr(self.model(c.noisy, alpha), c.clean) for c in cases.at(level)])
+
+        self.best = highest(score, *self.range_near(level))
+
+    def choose(self, case: Case) -> float:
+        return self.best
+
+
+class OracleEach(Knob):
+    """The alpha of the highest PSNR for each picture."""
+
+    def __init__(self, name: str, model: Model) -> None:
+        super().__init__(name, "oracle-each", model)
+
+    def choose(self, case: Case) -> float:
+        def score(alpha: float) -> float:
+            return psnr(self.model(case.noisy, alpha), case.clean)
+
+        return highest(score, *self.range_near(case.level))
+
+
+KNOWING = {"calibrated": Calibrated, "auto": Auto, "oracle": Oracle, "oracle-each": OracleEach}
+
+
+def subject(name: str, model: Model, setting: str) -> Subject:
+    """A model at `calibrated`, `auto`, `oracle`, `oracle-each` or an alpha. Raises UsageError."""
+    if not model.tunable:
+        return Plain(name, lambda noisy, _level: model(noisy))
+    if setting in KNOWING:
+        return KNOWING[setting](name, model)
+    try:
+        return Fixed(name, model, float(setting))
+    except ValueError as error:
+        raise UsageError(
+            f"--alpha {setting!r} is not known",
+            f"give alphas from 0 to 1, or of {', '.join(KNOWING)}",
+        ) from error
+
+
+def highest(score: Callable[[float], float], low: float, high: float) -> float:
+    """The x of a unimodal score's maximum to within 0.01, the ends of the interval included.
+
+    By golden section.
+    """
+    ratio = (5**0.5 - 1) / 2
+    known = {x: score(x) for x in (low, high)}
+    left, right = high - ratio * (high - low), low + ratio * (high - low)
+    known[left], known[right] = score(left), score(right)
+    while high - low > 0.02:
+        if known[left] >= known[right]:
+            high, right = right, left
+            left = high - ratio * (high - low)
+            known[left] = known.get(left) or score(left)
+        else:
+            low, left = left, right
+            right = low + ratio * (high - low)
+            known[right] = known.get(right) or score(right)
+    return max(known, key=lambda x: known[x])

@@ -1,0 +1,167 @@
+"""Measure subjects on cases, and write down what came out."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TextIO
+
+from tunectl.evaluation.cases import Cases
+from tunectl.evaluation.chart import Curve, draw_chart
+from tunectl.evaluation.metrics import luma, mean, psnr, ssim
+from tunectl.evaluation.subjects import Subject
+
+SCHEMA = 2
+UNTOLD = "pairs"  # the column where no level was told
+
+
+@dataclass(frozen=True)
+class Result:
+    """One picture at one level: PSNR in dB, and what it was reached with."""
+
+    picture: str
+    level: str
+    alpha: float | None
+    seed: int | None
+    psnr: float
+    ssim: float | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A subject's results on all pictures at all levels."""
+
+    model: str
+    setting: str
+    results: list[Result]
+
+    def at(self, level: str) -> list[Result]:
+        """The results of one level."""
+        return [result for result in self.results if result.level == level]
+
+    def psnr(self, level: str) -> float:
+        """The mean over the pictures, in dB."""
+        return mean([result.psnr for result in self.at(level)])
+
+    def ssim(self, level: str) -> float:
+        """The mean over the pictures, where it was measured."""
+        return mean([result.ssim or 0.0 for result in self.at(level)])
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows that share pictures, inputs and metrics; `samples` are what PSNR is taken over."""
+
+    title: str
+    pictures: int
+    protocol: str
+    samples: str
+    levels: list[str]
+    rows: list[Row]
+    with_ssim: bool
+
+    @property
+    def header(self) -> str:
+        """What every reader of the figures has to know."""
+        metrics = "PSNR in dB" + (" and SSIM" if self.with_ssim else "")
+        return (
+            f"{self.title}, {self.pictures} pictures, {metrics} over {self.samples}; "
+            f"{self.protocol}; outputs rounded to 8 bits"
+        )
+
+
+def measure(
+    subject: Subject, cases: Cases, with_ssim: bool = False, over_luma: bool = False
+) -> Row:
+    """One row: every picture at every level."""
+    results = []
+    for level in cases.levels:
+        subject.prepare(cases, level)
+        for case in cases.at(level):
+            output, alpha = subject(case)
+            pair = output.cpu(), case.clean
+            if over_luma and case.clean.shape[1] == 3:
+                pair = luma(pair[0]), luma(pair[1])
+            similar = ssim(*pair) if with_ssim else None
+            results.append(Result(case.name, label(level), alpha, case.seed, psnr(*pair), similar))
+    return Row(subject.name, subject.setting, results)
+
+
+def label(level: float | None) -> str:
+    """A column's head."""
+    return UNTOLD if level is None else f"{level:g}"
+
+
+def markdown(table: Table) -> str:
+    """The means, a line a row, under a line that says how they were taken.
+
+    Where pairs were measured at several levels, two more columns: the mean at the one level that
+    is best for all, and at the one that is best for each picture.
+    """
+    several = table.protocol.startswith("pairs") and len(table.levels) > 1
+    heads = ["model", "alpha", *table.levels] + (["best level", "best each"] if several else [])
+    lines = [table.header, "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for row in table.rows:
+        cells = [f"{row.psnr(level):.2f}" for level in table.levels]
+        if several:
+            columns = [[result.psnr for result in row.at(level)] for level in table.levels]
+            cells.append(f"{max(map(mean, columns)):.2f}")
+            cells.append(f"{mean([max(scores) for scores in zip(*columns, strict=True)]):.2f}")
+        if table.with_ssim:
+            for i, level in enumerate(table.levels):
+                cells[i] += f" / {row.ssim(level):.4f}"
+        lines.append(f"| {row.model} | {row.setting} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def as_json(tables: Sequence[Table]) -> str:
+    """Everything, per picture."""
+    found = []
+    for table in tables:
+        rows = [
+            {
+                "model": row.model,
+                "setting": row.setting,
+                "means": {level: row.psnr(level) for level in table.levels},
+                "pictures": [asdict(result) for result in row.results],
+            }
+            for row in table.rows
+        ]
+        facts = {"title": table.title, "protocol": table.protocol, "samples": table.samples}
+        found.append({**facts, "header": table.header, "rows": rows})
+    return json.dumps({"schema": SCHEMA, "tables": found}, indent=1)
+
+
+def write_csv(tables: Sequence[Table], file: TextIO) -> None:
+    """A line a picture, level, model and setting."""
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["folder", "model", "setting", *Result.__dataclass_fields__, "header"])
+    for table in tables:
+        for row in table.rows:
+            for result in row.results:
+                values = asdict(result).values()
+                writer.writerow([table.title, row.model, row.setting, *values, table.header])
+
+
+def write_file(path: Path, tables: Sequence[Table]) -> None:
+    """As CSV or JSON, by the path's ending."""
+    if path.suffix == ".csv":
+        with path.open("w", newline="", encoding="utf-8") as file:
+            write_csv(tables, file)
+    else:
+        path.write_text(as_json(tables) + "\n", encoding="utf-8")
+
+
+def write_plot(path: Path, tables: Sequence[Table], symbol: str) -> None:
+    """PSNR by level, a curve a row; `symbol` names the level."""
+    curves = []
+    for table in tables:
+        for row in table.rows:
+            name = row.model if row.setting == "-" else f"{row.model}, alpha {row.setting}"
+            name += f", {table.title}" if len(tables) > 1 else ""
+            curves.append(Curve(name, [(float(level), row.psnr(level)) for level in table.levels]))
+    title = tables[0].title if len(tables) == 1 else f"{len(tables)} folders"
+    draw_chart(path, title, symbol, "PSNR in dB", curves)

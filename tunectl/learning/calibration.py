@@ -1,0 +1,42 @@
+"""The map between alpha and level that follows from PSNR on pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+from tunectl.evaluation.cases import degraded
+from tunectl.evaluation.metrics import mean, psnr
+from tunectl.evaluation.subjects import highest
+from tunectl.knob import Knob
+from tunectl.tasks import Task
+
+
+def calibrate(
+    at_alpha: Callable[[Tensor, float], Tensor],
+    knob: Knob,
+    pictures: Sequence[Tensor],
+    task: Task,
+    points: int = 9,
+) -> tuple[tuple[float, float], ...]:
+    """Measured pairs (alpha, level): the alpha of the highest mean PSNR at `points` levels.
+
+    `at_alpha(input, alpha)` restores. The levels lie on the knob's schedule. The search goes down
+    a golden section around the scheduled alpha where the levels between were trained, over all
+    of [0, 1] where they were not; the result is made monotone.
+    """
+    pairs: list[tuple[float, float]] = []
+    for i in range(points):
+        scheduled = i / (points - 1)
+        level = knob.scheduled_level(scheduled)
+        inputs = [degraded(clean, task, level, index) for index, clean in enumerate(pictures)]
+
+        def score(alpha: float, inputs: list[tuple[Tensor, Tensor]] = inputs) -> float:
+            return mean([psnr(at_alpha(noisy, alpha).cpu(), clean) for clean, noisy in inputs])
+
+        reach = 1.0 if knob.way == "endpoint" else 0.1
+        low, high = max(0.0, scheduled - reach), min(1.0, scheduled + reach)
+        floor = pairs[-1][0] if pairs else 0.0
+        pairs.append((max(floor, highest(score, low, high)), level))
+    return tuple(pairs)
