@@ -36,6 +36,9 @@ def room(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(photos, room / "photos")
     for name in ("example", "styles"):
         shutil.copytree(ROOT / "weights" / name, room / "weights" / name)
+    for name in ("clean", "noisy"):
+        shutil.copytree(photos, room / name)
+    (room / "adapter.py").write_text("def load(path):\n    return lambda noisy, level: noisy\n")
     return room
 
 

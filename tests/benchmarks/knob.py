@@ -1,10 +1,11 @@
-"""How well a model's knob behaves, apart from the PSNR that `tunectl evaluate` prints.
+"""How well knobs behave, apart from the PSNR that `tunectl evaluate` prints.
 
-    python tests/benchmarks/knob.py IMAGES [--model denoise] [--rivals FOLDER] [--limit N]
+    python tests/benchmarks/knob.py IMAGES MODEL [MODEL ...] [--limit N] [--rivals FOLDER]
 
-Three tables: flat pictures, which must stay as they are at any alpha; how evenly the output moves
-with alpha; and, beside FFDNet where FOLDER holds it, the error in luma and in chroma apart. Noise
-is not clipped.
+A row a model: parameters and multiplications a pixel; flat pictures of 240 x 320, which must stay
+as they are at every alpha; how evenly the output moves with alpha; whether PSNR at the two ends of
+the knob moves one way only. With FOLDER, which holds FFDNet, also the error in luma and in chroma
+apart. Noise is not clipped.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from rival_models import load_rival
 from torch import Tensor
 
 from tunectl.evaluation.cases import degraded, load_pictures
+from tunectl.evaluation.metrics import mean, psnr
 from tunectl.inference.load import load
 from tunectl.inference.model import Model
+from tunectl.networks import macs_per_pixel
 from tunectl.tasks import build_task
 
 DENOISE = build_task("denoise")
@@ -34,74 +37,112 @@ YUV = YUV / YUV.norm(dim=1, keepdim=True)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("images", type=Path)
-    parser.add_argument("--model", default="denoise")
-    parser.add_argument("--level", default="5,15,25,35,50,75")
+    parser.add_argument("models", nargs="+")
+    parser.add_argument("--level", default="5,15,25,35,50,75", help="for luma and chroma")
     parser.add_argument("--rivals", type=Path)
     parser.add_argument("--limit", type=int)
     given = parser.parse_args()
     levels = [float(level) for level in given.level.split(",")]
     pictures = load_pictures(given.images, limit=given.limit)
-    model = load(given.model)
-    print(f"{given.images.name}, {len(pictures)} pictures, model {given.model}")
-    flat(model)
-    smoothness(model, pictures[0])
-    colours(model, pictures, levels, given.rivals)
+    models = {Path(name).stem: load(name, device="cpu") for name in given.models}
+    print(f"{given.images.name}, {len(pictures)} pictures")
+    table("What it costs, at alpha a half", "model", "parameters, M", "of the knob, M", "MMAC/px")
+    for name, model in models.items():
+        print(f"| {name} | {' | '.join(cost(model))} |", flush=True)
+    table(
+        "Flat pictures, all alphas in tenths, in 8-bit steps",
+        *("model", *FLAT, "white's tint", "a pixel's shift, most"),
+    )
+    for name, model in models.items():
+        print(f"| {name} | {' | '.join(flat(model))} |", flush=True)
+    table(
+        "The first picture at the middle level, alpha in hundredths: change per hundredth",
+        *("model", "most", "most / mean", "distance from alpha 0 grows"),
+    )
+    for name, model in models.items():
+        print(f"| {name} | {' | '.join(smoothness(model, pictures[0]))} |", flush=True)
+    table(
+        "PSNR as alpha goes from 0 to 1 in tenths",
+        *("model", "at the weak end", "falls", "at the strong end", "rises"),
+    )
+    for name, model in models.items():
+        print(f"| {name} | {' | '.join(ends(model, pictures[:12]))} |", flush=True)
+    if given.rivals is not None:
+        colours(models, pictures, levels, given.rivals)
 
 
 def table(title: str, *columns: str) -> None:
     print(f"\n{title}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
 
 
-def flat(model: Model) -> None:
-    alphas = [i / 10 for i in range(11)]
-    table(
-        "Flat pictures of 240 x 320, all alphas from 0 to 1 in tenths, in 8-bit steps",
-        *("picture", "mean shift, most", "a pixel's shift, most", "at alpha"),
-    )
+def cost(model: Model) -> list[str]:
+    """Parameters in all and of the tuner, and multiplications of what runs."""
+    everything = sum(p.numel() for p in model.network.parameters())
+    tuner = getattr(model.network, "tuner", None)
+    own = 0 if tuner is None else sum(p.numel() for p in tuner.parameters())
+    macs = macs_per_pixel(model.fold(0.5))
+    return [f"{count / 1e6:.3f}" for count in (everything, own, macs)]
+
+
+def flat(model: Model) -> list[str]:
+    """The most that a channel's mean moves; white's channels apart; the most that a pixel moves.
+
+    From the network itself: what `apply` clamps to the range is not hidden here.
+    """
+    cells, tint, pixel = [], 0.0, 0.0
     for name, colour in FLAT.items():
-        picture = (
-            torch.tensor(colour, dtype=torch.float32)
-            .view(1, 3, 1, 1)
-            .expand(1, 3, 240, 320)
-            .contiguous()
-        )
-        # From the network itself: what `apply` clamps to the range is not hidden here.
-        moved = [(model.fold(alpha)(picture) - picture) * 255 for alpha in alphas]
-        means = max(float(m.mean(dim=(2, 3)).abs().max()) for m in moved)
-        most = [float(m.abs().max()) for m in moved]
-        worst = alphas[most.index(max(most))]
-        print(f"| {name} | {means:.2f} | {max(most):.2f} | {worst:g} |", flush=True)
+        picture = torch.tensor(colour, dtype=torch.float32).view(1, 3, 1, 1).repeat(1, 1, 240, 320)
+        shift = 0.0
+        for i in range(11):
+            with torch.inference_mode():
+                moved = (model.fold(i / 10)(picture) - picture) * 255
+            means = moved.mean(dim=(2, 3))
+            shift = max(shift, float(means.abs().max()))
+            pixel = max(pixel, float(moved.abs().max()))
+            if name == "white":
+                tint = max(tint, float(means.max() - means.min()))
+        cells.append(f"{shift:.2f}")
+    return [*cells, f"{tint:.2f}", f"{pixel:.2f}"]
 
 
-def smoothness(model: Model, picture: Tensor) -> None:
-    table(
-        "The first picture at sigma 25, alpha from 0 to 1 in hundredths, in 8-bit steps",
-        *("mean change a hundredth, most", "at alpha", "least", "distance from alpha 0 grows"),
-    )
-    _clean, noisy = degraded(picture, DENOISE, 25.0, 0)
-    first = before = model(noisy, 0.0)
-    changes, distances = [], [0.0]
-    for i in range(1, 101):
-        now = model(noisy, i / 100)
-        changes.append(float((now - before).abs().mean()) * 255)
-        distances.append(float((now - first).abs().mean()) * 255)
-        before = now
-    most, least = max(changes), min(changes)
-    grows = sum(b > a for a, b in itertools.pairwise(distances))
-    print(
-        f"| {most:.3f} | {(changes.index(most) + 1) / 100:g} | {least:.3f} | {grows} of 100 steps |"
-    )
+def smoothness(model: Model, picture: Tensor) -> list[str]:
+    """The largest mean change in 8-bit steps, its ratio to the mean one, growth from alpha 0."""
+    knob = model.header.knob
+    assert knob is not None
+    _clean, noisy = degraded(picture, DENOISE, knob.scheduled_level(0.5), 0)
+    outputs = [model(noisy, i / 100) for i in range(101)]
+    changes = [float((b - a).abs().mean()) * 255 for a, b in itertools.pairwise(outputs)]
+    apart = [float((output - outputs[0]).abs().mean()) for output in outputs]
+    most = max(changes)
+    where = (changes.index(most) + 1) / 100
+    grows = sum(b > a for a, b in itertools.pairwise(apart))
+    return [f"{most:.3f} at {where:g}", f"{most / mean(changes):.2f}", f"{grows} of 100"]
+
+
+def ends(model: Model, pictures: Sequence[Tensor]) -> list[str]:
+    """At both ends' levels the first and last PSNR, and in how many tenths it moves as wished."""
+    knob = model.header.knob
+    assert knob is not None
+    cells = []
+    for level, sign in zip(knob.levels, (-1, 1), strict=True):
+        inputs = [degraded(clean, DENOISE, level, i) for i, clean in enumerate(pictures)]
+        curve = [
+            mean([psnr(model(noisy, i / 10), clean) for clean, noisy in inputs]) for i in range(11)
+        ]
+        right = sum((b - a) * sign > 0 for a, b in itertools.pairwise(curve))
+        cells += [f"{curve[0]:.2f} to {curve[-1]:.2f}", f"{right} of 10"]
+    return cells
 
 
 def colours(
-    model: Model, pictures: Sequence[Tensor], levels: Sequence[float], rivals: Path | None
+    models: dict[str, Model], pictures: Sequence[Tensor], levels: Sequence[float], rivals: Path
 ) -> None:
+    ffdnet = load_rival(rivals, "ffdnet_color")
     restorers: dict[str, Callable[[Tensor, float], Tensor]] = {
-        "this": lambda noisy, level: model(noisy, level=level)
+        "FFDNet": lambda noisy, level: ffdnet(noisy, level / 255).clamp(0, 1)
     }
-    if rivals is not None:
-        ffdnet = load_rival(rivals, "ffdnet_color")
-        restorers["FFDNet"] = lambda noisy, level: ffdnet(noisy, level / 255).clamp(0, 1)
+    for name, model in models.items():
+        restorers[name] = lambda noisy, level, model=model: model(noisy, level=level)
     table(
         "Error in luma and the two colour differences, as PSNR in dB",
         *("sigma", "model", "luma", "blue", "red"),

@@ -49,7 +49,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_noise_is_the_same_each_time_and_differs_by_picture_and_level(photos: Path):
     cases = Degraded(photos, build_task("denoise"), [25, 50], limit=2)
     once, again, strong = (list(cases.at(level)) for level in (25, 25, 50))
-    assert [case.name for case in once] == ["photo1.png", "photo3.png"]
+    assert [case.name for case in once] == ["more/photo1.png", "more/photo3.png"]
     for a, b, c in zip(once, again, strong, strict=True):
         assert torch.equal(a.noisy, b.noisy)
         assert a.seed == b.seed != c.seed
@@ -224,6 +224,21 @@ def test_models_of_two_tasks_share_no_table(tunable_file: Path, photos: Path, tm
     checkpoint.write(other, replace(header, task=checkpoint.Part("deblock", {})), tensors)
     with pytest.raises(TunectlError, match=r"differ in their task: .*deblock"):
         evaluate(Pictures([photos], [25]), [str(tunable_file), str(other)], ["0"])
+    with pytest.raises(TunectlError, match=r"differ in their task: .*--task: deblock"):
+        evaluate(Pictures([photos], [25]), [str(tunable_file)], ["0"], task="deblock")
+
+
+def test_rivals_alone_are_measured_on_a_task(cli, photos: Path, tmp_path: Path):
+    (tmp_path / "gain.txt").write_text("1")
+    (tmp_path / "adapter.py").write_text(ADAPTER)
+    rival = f"{tmp_path / 'adapter.py'}:{tmp_path / 'gain.txt'}"
+    words = ["--rival", rival, "--task", "deblock", "--task-field", "aligned=true"]
+    code, table, _ = cli("evaluate", photos, "--level", "10,90", "--limit", 2, *words)
+    assert code == 0
+    assert "JPEG of quality as columns by Pillow" in table
+    assert "blocks from the corner" in table
+    poor, good = (float(cell) for cell in table.splitlines()[-1].strip("| ").split(" | ")[2:])
+    assert 15 < poor < good - 3
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (15, 75), (29.4, 29.41), (5, 5), (-3, 1e6)])

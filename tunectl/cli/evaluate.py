@@ -43,6 +43,9 @@ def evaluate(
     gray: Annotated[bool, typer.Option("--gray", help="Measure on gray pictures.")] = False,
     luma: Annotated[bool, typer.Option("--luma", help="Measure Y of YCbCr, not RGB.")] = False,
     with_ssim: Annotated[bool, typer.Option("--ssim", help="SSIM beside PSNR.")] = False,
+    task: Annotated[
+        str | None, typer.Option(help="What to measure rivals alone on; models bring their task.")
+    ] = None,
     task_field: c.TaskFieldOption = [],  # noqa: B006
     limit: Annotated[int | None, typer.Option(help="Use so many pictures only.")] = None,
     device: c.DeviceOption = "auto",
@@ -86,12 +89,13 @@ def evaluate(
     from tunectl.fields import parse_fields
 
     endings = parse_pairs(pairs) if pairs is not None else None
-    task, tables = run.evaluate(
+    job, tables = run.evaluate(
         run.Pictures(folders, levels, noisy, endings, gray, limit),
         model if model is not None else ([] if rival else ["denoise"]),
         alpha.split(","),
         rival,
         parse_fields(task_field, "--task-field"),
+        task,
         luma=luma,
         with_ssim=with_ssim,
         device=device,
@@ -102,4 +106,4 @@ def evaluate(
     for path in save:
         table.write_file(path, tables)
     if plot is not None:
-        table.write_plot(plot, tables, task.symbol)
+        table.write_plot(plot, tables, job.symbol)

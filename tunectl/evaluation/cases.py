@@ -72,7 +72,7 @@ class Degraded(Cases):
         limit: int | None = None,
     ) -> None:
         super().__init__(folder.name, task.protocol, [task.check_level(level) for level in levels])
-        self.task = task
+        self.folder, self.task = folder, task
         self.paths = _listed(folder)[:limit]
         self.pictures = [_load(path, in_gray) for path in self.paths]
 
@@ -83,7 +83,8 @@ class Degraded(Cases):
         assert level is not None
         for index, (path, picture) in enumerate(zip(self.paths, self.pictures, strict=True)):
             clean, noisy = degraded(picture, self.task, level, index)
-            yield Case(path.name, clean, noisy, level, _seed(index, level))
+            name = path.relative_to(self.folder).as_posix()
+            yield Case(name, clean, noisy, level, _seed(index, level))
 
 
 class Pairs(Cases):
@@ -122,7 +123,7 @@ class Pairs(Cases):
                 raise DataError(
                     f"{path} and {other} differ in size: {sizes}", "give pairs of one size"
                 )
-            self.names.append(path.name)
+            self.names.append(path.relative_to(clean).as_posix())
             self.pictures.append(pair)
         if not self.names:
             raise DataError(

@@ -47,6 +47,7 @@ def evaluate(
     settings: Sequence[str],
     rivals: Sequence[str] = (),
     task_fields: Mapping[str, Any] | None = None,
+    task: str | None = None,
     *,
     luma: bool = False,
     with_ssim: bool = False,
@@ -56,17 +57,18 @@ def evaluate(
 ) -> tuple[Task, list[Table]]:
     """A table a folder: first the rivals, then each model at each setting of its knob.
 
+    Returns the task that they were measured on as well.
     Raises UsageError for models that share no task, or whose task PSNR says nothing of.
     """
     loaded = {name: load(name, device=device, precision=precision) for name in models}
-    task = _task_of(loaded, task_fields or {})
+    job = _task_of(loaded, task, task_fields or {})
     subjects: list[Subject] = [load_rival(word, pick_device(device)) for word in rivals]
     for name, model in loaded.items():
         for setting in settings if model.tunable else ["-"]:
             subjects.append(subject(Path(name).stem, model, setting))
     tables = []
     for folder in pictures.folders:
-        cases = pictures.cases(folder, task)
+        cases = pictures.cases(folder, job)
         rows: list[Row] = []
         for one in subjects:
             say(f"{one.name} {one.setting}: {len(cases)} pictures of {cases.title}")
@@ -75,11 +77,14 @@ def evaluate(
         levels = [label(level) for level in cases.levels]
         facts = (cases.title, len(cases), cases.protocol, samples)
         tables.append(Table(*facts, levels, rows, with_ssim))
-    return task, tables
+    return job, tables
 
 
-def _task_of(models: Mapping[str, Model], fields: Mapping[str, Any]) -> Task:
-    """The task that the models were trained for, with its fields as the first has them."""
+def _task_of(models: Mapping[str, Model], task: str | None, fields: Mapping[str, Any]) -> Task:
+    """The task that the models were trained for, with its fields as the first has them.
+
+    Rivals alone are measured on `task`, or on denoise.
+    """
     parts = {}
     for name, model in models.items():
         part = model.header.task
@@ -89,9 +94,11 @@ def _task_of(models: Mapping[str, Model], fields: Mapping[str, Any]) -> Task:
                 "name models that do",
             )
         parts[name] = part
-    if len({part.name for part in parts.values()}) > 1:
-        tasks = ", ".join(f"{name}: {part.name}" for name, part in parts.items())
-        raise UsageError(f"the models differ in their task: {tasks}", "compare those of one task")
-    first = next(iter(parts.values()), None)
-    known = first.fields if first else {}
-    return build_task(first.name if first else "denoise", {**known, **fields})
+    tasks = {name: part.name for name, part in parts.items()}
+    if task is not None:
+        tasks["--task"] = task
+    if len(set(tasks.values())) > 1:
+        found = ", ".join(f"{name}: {word}" for name, word in tasks.items())
+        raise UsageError(f"the models differ in their task: {found}", "compare those of one task")
+    known = next((part.fields for part in parts.values()), {})
+    return build_task(next(iter(tasks.values()), "denoise"), {**known, **fields})
