@@ -21,6 +21,7 @@ from torch import Tensor
 
 from tunectl.evaluation.cases import degraded, load_pictures
 from tunectl.evaluation.metrics import mean, psnr
+from tunectl.evaluation.smoothness import smoothness
 from tunectl.inference.load import load
 from tunectl.inference.model import Model
 from tunectl.networks import macs_per_pixel
@@ -60,7 +61,7 @@ def main() -> None:
         *("model", "most", "most / mean", "distance from alpha 0 grows"),
     )
     for name, model in models.items():
-        print(f"| {name} | {' | '.join(smoothness(model, pictures[0]))} |", flush=True)
+        print(f"| {name} | {' | '.join(evenness(model, pictures[0]))} |", flush=True)
     table(
         "PSNR as alpha goes from 0 to 1 in tenths",
         *("model", "at the weak end", "falls", "at the strong end", "rises"),
@@ -105,18 +106,17 @@ def flat(model: Model) -> list[str]:
     return [*cells, f"{tint:.2f}", f"{pixel:.2f}"]
 
 
-def smoothness(model: Model, picture: Tensor) -> list[str]:
+def evenness(model: Model, picture: Tensor) -> list[str]:
     """The largest mean change in 8-bit steps, its ratio to the mean one, growth from alpha 0."""
     knob = model.header.knob
     assert knob is not None
     _clean, noisy = degraded(picture, DENOISE, knob.scheduled_level(0.5), 0)
-    outputs = [model(noisy, i / 100) for i in range(101)]
-    changes = [float((b - a).abs().mean()) * 255 for a, b in itertools.pairwise(outputs)]
-    apart = [float((output - outputs[0]).abs().mean()) for output in outputs]
-    most = max(changes)
-    where = (changes.index(most) + 1) / 100
-    grows = sum(b > a for a, b in itertools.pairwise(apart))
-    return [f"{most:.3f} at {where:g}", f"{most / mean(changes):.2f}", f"{grows} of 100"]
+    found = smoothness(model, noisy)
+    return [
+        f"{found.most:.3f} at {found.where:g}",
+        f"{found.unevenness:.2f}",
+        f"{found.growing} of 100",
+    ]
 
 
 def ends(model: Model, pictures: Sequence[Tensor]) -> list[str]:

@@ -12,6 +12,7 @@ from tunectl.cli.apply import apply
 from tunectl.cli.evaluate import evaluate
 from tunectl.cli.finetune import finetune
 from tunectl.cli.interpolate import interpolate
+from tunectl.cli.sweep import sweep
 from tunectl.cli.train import train
 
 app = typer.Typer(
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, finetune, interpolate, apply, evaluate):
+for command in (train, finetune, interpolate, apply, evaluate, sweep):
     app.command()(command)
 
 

@@ -1,0 +1,50 @@
+"""How far each layer of a network moves along its knob."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tunectl.inference.model import Model
+
+ALPHAS = (0.25, 0.5, 0.75, 1.0)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer, its parameters, and how far they are from those at alpha 0 at each alpha.
+
+    As a share of their norm at alpha 0; of a module that the tuner inserted, and which does
+    nothing at 0, the norm itself.
+    """
+
+    name: str
+    parameters: int
+    inserted: bool
+    moved: list[float]
+
+
+def layers(model: Model, alphas: Sequence[float] = ALPHAS) -> list[Layer]:
+    """Each layer with weights, in the network's order. Raises AlphaError for a plain model."""
+    network = model.fold(0.0)
+    base = _by_layer(network.state_dict())
+    others = [_by_layer(model.fold(alpha).state_dict()) for alpha in alphas]
+    found = []
+    for name, weights in base.items():
+        inserted = network.in_site(f"{name}.weight")
+        unit = 1.0 if inserted else float(weights.norm()) or 1.0
+        start = torch.zeros_like(weights) if inserted else weights
+        moved = [float((other[name] - start).norm()) / unit for other in others]
+        found.append(Layer(name, weights.numel(), inserted, moved))
+    return found
+
+
+def _by_layer(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """All numbers of a layer in one vector, by its name."""
+    parts: dict[str, list[Tensor]] = {}
+    for name, tensor in state.items():
+        parts.setdefault(name.rpartition(".")[0], []).append(tensor.double().flatten())
+    return {name: torch.cat(tensors) for name, tensors in parts.items()}

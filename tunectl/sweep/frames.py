@@ -1,0 +1,94 @@
+"""What a photo becomes at each alpha."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from tunectl.errors import UsageError
+from tunectl.evaluation.metrics import psnr
+from tunectl.images import Picture
+from tunectl.images.screen import for_screen
+from tunectl.inference.model import Model
+from tunectl.inference.restore import Strength, restore
+from tunectl.sweep.views import View
+from tunectl.tasks import build_task
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The photo at one alpha, a picture a view; `level` is in the task's unit."""
+
+    alpha: float
+    level: float
+    pictures: list[Image.Image]
+    psnr: float | None = None
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One model's frames, alpha rising. `symbol` is how a person writes a level."""
+
+    model: str
+    symbol: str
+    frames: list[Frame]
+
+    def label(self, frame: Frame) -> str:
+        """What stands above a frame."""
+        words = f"alpha {frame.alpha:.3g}"
+        if not self.symbol.startswith("share"):  # of a style, which alpha says already
+            words += f", {self.symbol} {frame.level:.3g}"
+        return words if frame.psnr is None else f"{words}, {frame.psnr:.2f} dB"
+
+    def command(self, photo: str) -> str:
+        """What makes the photo so at the alpha that takes the place of ALPHA."""
+        return f"tunectl apply {shlex.quote(photo)} -m {shlex.quote(self.model)} --alpha ALPHA"
+
+
+def sweep(
+    name: str,
+    model: Model,
+    picture: Picture,
+    alphas: Sequence[float],
+    views: Sequence[View],
+    clean: Image.Image | None = None,
+    keep_colours: bool = False,
+    done: Callable[[], None] = lambda: None,
+) -> Strip:
+    """The picture's views at each alpha.
+
+    `clean`, upright and as large, is what PSNR is measured to.
+
+    Raises UsageError for a plain model or another size, AlphaError for an alpha outside the knob.
+    """
+    part = model.header.task
+    if not model.tunable or part is None:
+        raise UsageError(f"{name}: is a plain model without a knob", "name one that has a knob")
+    target = None if clean is None else _tensor(clean)
+    frames = []
+    for alpha in alphas:
+        found = restore(model, picture, Strength(alpha, keep_colours=keep_colours))
+        image = for_screen(found.picture)
+        score = None
+        if clean is not None and target is not None:
+            if clean.size != image.size:
+                sizes = " and ".join(f"{w} x {h}" for w, h in (clean.size, image.size))
+                raise UsageError(
+                    f"the clean picture and the photo differ in size: {sizes}",
+                    "give --clean the same photo without noise",
+                )
+            score = psnr(_tensor(image), target)
+        pictures = [view.cut(image) for view in views]
+        frames.append(Frame(alpha, model.level(alpha), pictures, score))
+        done()
+    return Strip(name, build_task(part.name, part.fields).symbol, frames)
+
+
+def _tensor(image: Image.Image) -> Tensor:
+    samples = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+    return samples.view(1, image.height, image.width, 3).permute(0, 3, 1, 2) / 255

@@ -1,0 +1,70 @@
+"""From a photo and names of models to files: what `sweep` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tunectl.errors import UsageError
+from tunectl.images import read_picture
+from tunectl.images.screen import for_screen
+from tunectl.inference.load import load
+from tunectl.inference.styles import set_styles
+from tunectl.sweep.frames import sweep
+from tunectl.sweep.page import page
+from tunectl.sweep.stills import MOVING, animation, contact_sheet
+from tunectl.sweep.views import part, parts, whole
+
+ENDINGS = (".html", ".png", ".jpg", ".jpeg", *MOVING)
+
+
+def run(
+    photo: Path,
+    models: Sequence[str],
+    outputs: Sequence[Path],
+    alphas: Sequence[float],
+    clean: Path | None = None,
+    boxes: Sequence[tuple[int, int, int, int]] = (),
+    styles: Sequence[Path] = (),
+    keep_colours: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    say: Callable[[str], None] = lambda _line: None,
+) -> None:
+    """Write the photo along `alphas`, by each model, to each of `outputs`, as its ending says.
+
+    `boxes` (left, top, right, bottom) are parts to show pixel by pixel; a sheet or an animation
+    shows the first. Raises UsageError for an ending or a part that cannot be.
+    """
+    for path in outputs:
+        if path.suffix.lower() not in ENDINGS:
+            raise UsageError(f"{path}: a sweep is not written so", f"end it {', '.join(ENDINGS)}")
+        if path.exists():
+            raise UsageError(f"{path}: exists", "name another file, or remove it")
+    picture = read_picture(photo)
+    shown = for_screen(picture)
+    target = None if clean is None else for_screen(read_picture(clean))
+    with_page = any(path.suffix.lower() == ".html" for path in outputs)
+    chosen = [part(shown, box) for box in boxes] or (parts(shown) if with_page else [])
+    views = [whole(shown), *chosen]
+    strips = []
+    for name in models:
+        model = load(name, device=device, precision=precision)
+        if styles:
+            set_styles(model, styles)
+        done = 0
+
+        def count(name: str = name) -> None:
+            nonlocal done
+            done += 1
+            say(f"{name}: {done} of {len(alphas)}")
+
+        strips.append(sweep(name, model, picture, alphas, views, target, keep_colours, count))
+    source = [view.cut(shown) for view in views]
+    for path in outputs:
+        if path.suffix.lower() == ".html":
+            page(path, str(photo), views, source, strips, alphas[len(alphas) // 2])
+        elif path.suffix.lower() in MOVING:
+            animation(path, strips, int(bool(boxes)))
+        else:
+            contact_sheet(path, source, strips, int(bool(boxes)))

@@ -1,0 +1,91 @@
+"""A sweep as one picture, or as a moving one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from tunectl.sweep.frames import Strip
+
+CELL = 420  # the width of a cell that shows the whole photo, in pixels
+FILM = 720  # and of a moving picture
+COLUMNS = 4  # of one model's sheet
+GAP, BAR, TEXT = 8, 26, 15
+HOLD, STEP = 900, 120  # milliseconds at the ends, and between
+MOVING = {".webp": "WEBP", ".gif": "GIF", ".apng": "PNG"}
+
+
+def contact_sheet(
+    path: Path, source: Sequence[Image.Image], strips: Sequence[Strip], view: int
+) -> None:
+    """The photo, then what it becomes, each under its alpha; a row a model where it is several.
+
+    PNG or JPEG, as the path ends.
+    """
+    rows = [
+        [("photo" if len(strips) == 1 else f"photo; {strip.model}", source[view])]
+        + [(strip.label(frame), frame.pictures[view]) for frame in strip.frames]
+        for strip in strips
+    ]
+    if len(rows) == 1:
+        rows = [rows[0][i : i + COLUMNS] for i in range(0, len(rows[0]), COLUMNS)]
+    size = source[view].size if view else _within(source[view].size, CELL)
+    width, height = size[0] + GAP, size[1] + BAR + GAP
+    sheet = Image.new("RGB", (width * len(rows[0]) + GAP, height * len(rows) + GAP), "white")
+    pen = ImageDraw.Draw(sheet)
+    for y, row in enumerate(rows):
+        for x, (label, picture) in enumerate(row):
+            left, top = GAP + x * width, y * height
+            sheet.paste(_resized(picture, size), (left, top + BAR))
+            pen.text((left, top + BAR - 5), label, "black", _font(label, size[0]), anchor="ls")
+    sheet.save(path, quality=92)
+
+
+def animation(path: Path, strips: Sequence[Strip], view: int) -> None:
+    """The models side by side, alpha going up and down again: WebP, GIF or animated PNG."""
+    first = strips[0].frames[0].pictures[view].size
+    size = _within(first, FILM // len(strips) if len(strips) > 1 else FILM)
+    pictures = []
+    for frames in zip(*(strip.frames for strip in strips), strict=True):
+        canvas = Image.new("RGB", (size[0] * len(strips), size[1] + BAR), "white")
+        pen = ImageDraw.Draw(canvas)
+        for i, (strip, frame) in enumerate(zip(strips, frames, strict=True)):
+            canvas.paste(_resized(frame.pictures[view], size), (i * size[0], BAR))
+            label = strip.label(frame)
+            label = f"{strip.model}: {label}" if len(strips) > 1 else label
+            pen.text((i * size[0] + 4, BAR - 6), label, "black", _font(label, size[0]), "ls")
+        pictures.append(canvas)
+    there_and_back = pictures + pictures[-2:0:-1]
+    lasts = [HOLD if p in (pictures[0], pictures[-1]) else STEP for p in there_and_back]
+    kind = MOVING[path.suffix.lower()]
+    if kind == "GIF":
+        there_and_back = [p.quantize(dither=Image.Dither.FLOYDSTEINBERG) for p in there_and_back]
+    there_and_back[0].save(
+        path,
+        kind,
+        save_all=True,
+        append_images=there_and_back[1:],
+        duration=lasts,
+        loop=0,
+        quality=85,
+    )
+
+
+def _within(size: tuple[int, int], width: int) -> tuple[int, int]:
+    """The size, no wider than `width`."""
+    scale = min(1.0, width / size[0])
+    return round(size[0] * scale), max(1, round(size[1] * scale))
+
+
+def _resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    if picture.size == size:
+        return picture
+    return picture.resize(size, Image.Resampling.LANCZOS)
+
+
+def _font(label: str, width: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """As large as usual, or so small that the label fits."""
+    usual = ImageFont.load_default(TEXT)
+    return ImageFont.load_default(min(TEXT, max(7, TEXT * width / usual.getlength(label))))
