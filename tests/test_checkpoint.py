@@ -10,7 +10,6 @@ import safetensors.torch
 import torch
 
 from tunectl import checkpoint
-from tunectl.checkpoint import Header, Knob, Part
 from tunectl.errors import (
     CheckpointError,
     CorruptError,
@@ -18,6 +17,8 @@ from tunectl.errors import (
     NewerFormatError,
     TruncatedError,
 )
+from tunectl.header import KEY, Header, Part, read_header
+from tunectl.knob import Knob
 
 HEADER = Header(
     network=Part("unet", {"widths": [4, 8]}),
@@ -38,7 +39,7 @@ def file(tmp_path: Path) -> Path:
 def test_header_and_tensors_come_back(file: Path):
     header, tensors = checkpoint.read(file)
     assert header == HEADER
-    assert checkpoint.read_header(file) == HEADER
+    assert read_header(file) == HEADER
     assert torch.equal(tensors["network.a"], torch.arange(12.0).reshape(3, 4))
 
 
@@ -159,6 +160,6 @@ def rewrite(file: Path, change) -> None:
     """Change our header and nothing else, as a later version or a vandal would."""
     tensors = safetensors.torch.load_file(file)
     with safetensors.safe_open(file, "pt") as opened:
-        content = json.loads(opened.metadata()[checkpoint.KEY])
-    metadata = {checkpoint.KEY: json.dumps(change(content))}
+        content = json.loads(opened.metadata()[KEY])
+    metadata = {KEY: json.dumps(change(content))}
     safetensors.torch.save_file(tensors, file, metadata)

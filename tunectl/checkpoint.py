@@ -1,18 +1,10 @@
-"""The one file format: safetensors, with a JSON header that says what the tensors are.
-
-The header lies under a single metadata key, `tunectl.header`, because the library writes several
-keys in a random order and the same model would give different bytes each time. Its field
-`sha256` covers the rest of the header and every tensor (name, dtype, shape, bytes, by name).
-"""
+"""The one file format: safetensors, with a JSON header that says what the tensors are."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
-import os
-import struct
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,76 +14,10 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from tunectl.atomic import atomic_write
-from tunectl.errors import (
-    CheckpointError,
-    CorruptError,
-    ForeignError,
-    NewerFormatError,
-    TruncatedError,
-)
-from tunectl.knob import Knob
+from tunectl.errors import CorruptError
+from tunectl.header import AGAIN, FORMAT, KEY, Header, header_of, read_content
 
-FORMAT = 1
-KEY = "tunectl.header"
-MAX_HEADER_BYTES = 16 << 20
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-_ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
-
-AGAIN = "copy or download the file again"
-
-
-@dataclass(frozen=True)
-class Part:
-    """A network, tuner or task: its name in the registry and its fields."""
-
-    name: str
-    fields: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        _expect("a part", isinstance(self.name, str) and isinstance(self.fields, dict))
-
-
-@dataclass(frozen=True)
-class Header:
-    """Everything about a model but its tensors.
-
-    A tunable model has a `tuner` and a `knob`. A plain one has neither, unless it was folded from
-    a tuner whose inserted modules stay (AdaFM above 1x1, Dynamic-Net): then they say which.
-    `level` is the one a plain model was trained for, or the range it is blind to.
-    """
-
-    network: Part
-    task: Part | None = None
-    level: tuple[float, float] | None = None
-    tuner: Part | None = None
-    knob: Knob | None = None
-    plain: bool = True
-    dtype: str = "fp32"
-    provenance: dict[str, Any] = field(default_factory=dict)
-    licence: str = ""
-    card: str = ""
-
-    def __post_init__(self) -> None:
-        """Raises ValueError for types that a damaged or hostile file may hold."""
-        for name in ("network", "task", "tuner"):
-            part = getattr(self, name)
-            _expect(name, isinstance(part, Part) or (part is None and name != "network"))
-        level = self.level
-        _expect("level", level is None or (len(level) == 2 and all(map(_finite, level))))
-        _expect("plain", isinstance(self.plain, bool))
-        _expect("knob", self.plain or (self.knob is not None and self.tuner is not None))
-        _expect("dtype", isinstance(self.dtype, str) and self.dtype in DTYPES)
-        _expect("provenance", isinstance(self.provenance, dict))
-        _expect("licence and card", isinstance(self.licence, str) and isinstance(self.card, str))
-
-
-def _expect(what: str, holds: bool) -> None:
-    if not holds:
-        raise ValueError(f"{what} is not what it should be")
-
-
-def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def write(path: Path, header: Header, tensors: dict[str, Tensor]) -> Header:
@@ -118,7 +44,7 @@ def read(path: Path) -> tuple[Header, dict[str, Tensor]]:
 
     Raises TruncatedError, ForeignError, NewerFormatError or CorruptError, each naming the file.
     """
-    content = _read_content(path)
+    content = read_content(path)
     try:
         tensors = safetensors.torch.load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
@@ -126,99 +52,12 @@ def read(path: Path) -> tuple[Header, dict[str, Tensor]]:
     if content.pop("sha256", None) != _digest(content, tensors):
         raise CorruptError(f"{path}: the content does not match its sha256", AGAIN)
     _check_finite(path, tensors)
-    return _header(path, content), tensors
-
-
-def read_header(path: Path) -> Header:
-    """Only the header, without verifying the tensors."""
-    content = _read_content(path)
-    content.pop("sha256", None)
-    return _header(path, content)
+    return header_of(path, content), tensors
 
 
 def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of one part of a model, as fp32 and by their names inside that part."""
     return {n.removeprefix(prefix): t.float() for n, t in tensors.items() if n.startswith(prefix)}
-
-
-def _read_content(path: Path) -> dict[str, Any]:
-    """The JSON under our key, after every length in the file was checked against its size."""
-    foreign = "tunectl reads its own .safetensors files; train one or name a bundled model"
-    try:
-        size = os.path.getsize(path)
-        with open(path, "rb") as file:
-            prefix = file.read(8)
-            if len(prefix) < 8:
-                raise TruncatedError(f"{path}: is only {size} bytes long", AGAIN)
-            (length,) = struct.unpack("<Q", prefix)
-            if length > MAX_HEADER_BYTES:
-                raise ForeignError(f"{path}: is not a safetensors file", foreign)
-            if length > size - 8:
-                raise TruncatedError(f"{path}: ends inside its header", AGAIN)
-            raw = file.read(length)
-    except OSError as error:
-        raise CheckpointError(f"{path}: {error.strerror}", "check the name of the model") from error
-    try:
-        table = json.loads(raw)
-        metadata = table.pop("__metadata__", {})
-    except (ValueError, RecursionError, AttributeError) as error:
-        raise ForeignError(f"{path}: is not a safetensors file", foreign) from error
-    _check_lengths(path, table, size - 8 - length)
-    if not isinstance(metadata, dict) or KEY not in metadata:
-        raise ForeignError(f"{path}: has no tunectl header", foreign)
-    try:
-        content = json.loads(metadata[KEY], parse_constant=_refuse_constant)
-        version = int(content["format"])
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise CorruptError(f"{path}: its tunectl header cannot be read", AGAIN) from error
-    if version > FORMAT:
-        raise NewerFormatError(
-            f"{path}: has format {version}, this tunectl knows {FORMAT}", "upgrade tunectl"
-        )
-    return dict(content)
-
-
-def _refuse_constant(word: str) -> float:
-    raise ValueError(f"{word} is not a number")
-
-
-def _check_lengths(path: Path, table: dict[str, Any], available: int) -> None:
-    end = 0
-    for name, entry in table.items():
-        try:
-            begin, stop = entry["data_offsets"]
-            expected = _ITEM_BYTES[entry["dtype"]] * math.prod(entry["shape"])
-            honest = 0 <= begin <= stop and stop - begin == expected
-        except (KeyError, TypeError, ValueError) as error:
-            raise CorruptError(f"{path}: tensor {name!r} is not described", AGAIN) from error
-        if not honest:
-            raise CorruptError(f"{path}: tensor {name!r} lies about its size", AGAIN)
-        end = max(end, stop)
-    if end > available:
-        raise TruncatedError(f"{path}: {end - available} bytes are missing at its end", AGAIN)
-    if end < available:
-        raise CorruptError(f"{path}: {available - end} bytes too many at its end", AGAIN)
-
-
-def _header(path: Path, content: dict[str, Any]) -> Header:
-    content = {name: value for name, value in content.items() if name != "format"}
-    try:
-        for name in ("network", "task", "tuner"):
-            if content[name] is not None:
-                content[name] = Part(**content[name])
-        if content["level"] is not None:
-            content["level"] = tuple(content["level"])
-        if content["knob"] is not None:
-            knob = content["knob"]
-            for name in ("levels", "knots"):
-                knob[name] = tuple(knob[name])
-            knob["calibration"] = tuple((a, level) for a, level in knob["calibration"])
-            content["knob"] = Knob(**knob)
-        return Header(**content)
-    except (KeyError, TypeError, ValueError) as error:
-        raise CorruptError(
-            f"{path}: its tunectl header is not complete ({error})", AGAIN
-        ) from error
 
 
 def _check_finite(path: Path, tensors: dict[str, Tensor]) -> None:

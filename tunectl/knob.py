@@ -8,6 +8,13 @@ from dataclasses import dataclass
 
 from tunectl.errors import AlphaError
 
+# How a person writes a level of each task.
+SYMBOLS = {
+    "denoise": "sigma",
+    "deblock": "quality",
+    "style": "share of the second style",
+    "restyle": "share of the style",
+}
 WAYS = ("endpoint", "path", "joint")
 Alpha = float | tuple[float, ...]  # one, or one for each site of a tuner that tells sites apart
 MOST_KNOTS, MOST_PAIRS = 16, 1024

@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from tunectl import checkpoint
 from tunectl.evaluation.chart import Curve, draw_chart
+from tunectl.header import read_header
 from tunectl.inference.load import load
 from tunectl.networks import Network
 
@@ -45,7 +45,7 @@ def main() -> None:
     dni = load(given.dni, device="cpu")
     knob = dni.header.knob
     assert knob is not None
-    levels = [checkpoint.read_header(Path(path)).level[0] for path in given.tuned]
+    levels = [read_header(Path(path)).level[0] for path in given.tuned]
     learned = [filters(load(path, device="cpu").fold()) for path in given.tuned]
     between = [filters(dni.fold(knob.scheduled_alpha(level))) for level in levels]
     heads = [f"{level:g} {kind}" for level in levels for kind in ("learned", "interpolated")]

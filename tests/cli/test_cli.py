@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tunectl import checkpoint
 from tunectl.cli.app import app
+from tunectl.header import Part, read_header
 
-COMMANDS = ["train", "finetune", "interpolate", "apply", "evaluate"]
+COMMANDS = ["train", "finetune", "interpolate", "apply", "evaluate", "sweep", "inspect", "models"]
 
 
 def modules_of(code: str) -> set[str]:
@@ -20,7 +21,15 @@ def modules_of(code: str) -> set[str]:
     return set(subprocess.run(words, capture_output=True, text=True, check=True).stdout.split())
 
 
-@pytest.mark.parametrize("words", [["--help"], ["apply", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["apply", "--help"],
+        ["--version"],
+        ["models", "list"],
+    ],
+)
 def test_help_loads_no_torch(words):
     code = (
         f"import sys; sys.argv = ['tunectl', *{words!r}]\n"
@@ -46,7 +55,8 @@ def test_every_command_has_help_with_an_example(cli, command):
 def test_the_commands_are_those_of_the_readme(cli):
     code, out, _ = cli("--help")
     assert code == 0
-    assert [c.callback.__name__ for c in app.registered_commands] == COMMANDS
+    commands = [c.callback.__name__ for c in app.registered_commands]
+    assert commands + [group.name for group in app.registered_groups] == COMMANDS
     assert all(command in out for command in COMMANDS)
 
 
@@ -87,14 +97,14 @@ def test_train_finetune_interpolate_and_evaluate(cli, photos: Path, tmp_path: Pa
     tuner = ["--tuner", "ftn", "--tuner-field", "groups=4", "--way", "path", "--level", 50]
     code, _, _ = cli("finetune", base, *tuner, *run, "-o", tuned, "--store", "fp16")
     assert code == 0
-    header = checkpoint.read_header(tuned)
+    header = read_header(tuned)
     assert header.dtype == "fp16"
-    assert header.tuner == checkpoint.Part("ftn", {"groups": 4})
+    assert header.tuner == Part("ftn", {"groups": 4})
     assert "--tuner ftn" in header.provenance["command"]
     assert str(tmp_path) not in header.provenance["command"]
     code, _, _ = cli("interpolate", tuned, "--alpha", 0.3, "-o", plain)
     assert code == 0
-    assert checkpoint.read_header(plain).plain
+    assert read_header(plain).plain
     mixed = tmp_path / "mixed.safetensors"
     code, _, _ = cli("interpolate", base, plain, plain, "--mix", "0.5,0.3,0.2", "-o", mixed)
     assert code == 0
@@ -113,3 +123,31 @@ def test_train_finetune_interpolate_and_evaluate(cli, photos: Path, tmp_path: Pa
     report = json.loads(text)
     assert report["schema"] == 2
     assert len(report["tables"][0]["rows"][0]["pictures"]) == 4
+
+
+def test_models_are_listed_and_shown(cli, tunable_file: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("TUNECTL_HOME", str(tmp_path))
+    shutil.copy(tunable_file, tmp_path / "mine.safetensors")
+    shutil.copy(tunable_file, tmp_path / "wheat-field.safetensors")
+    (tmp_path / "broken.safetensors").write_bytes(b"nothing")
+    code, out, err = cli("models", "list")
+    assert code == 0
+    assert str(tmp_path) in err
+    lines = {line.split()[0]: line for line in out.splitlines()}
+    assert {"name", "broken", "denoise", "mine", "starry-night", "wheat-field"} <= set(lines)
+    assert "sigma 0 to 75" in lines["denoise"]
+    assert "Gaussian noise" in lines["denoise"]
+    assert ("sigma 0 to 50" in lines["mine"], "yours" in lines["wheat-field"]) == (True, True)
+    assert "bytes long" in lines["broken"]
+    code, out, _ = cli("models", "list", "--json")
+    found = {model["name"]: model for model in json.loads(out)["models"]}
+    assert found["mine"]["header"]["knob"]["levels"] == [0, 50]
+    assert (found["broken"]["header"], found["broken"]["own"]) == (None, True)
+    for name in ("mine", tunable_file):
+        code, out, _ = cli("models", "show", name)
+        assert code == 0
+        assert "joint way, knots at alpha 0, 1" in out
+        assert "calibrated" in out
+    assert json.loads(cli("models", "show", "denoise", "--json")[1])["header"]["dtype"] == "fp16"
+    code, _, err = cli("models", "show", "nothing")
+    assert (code, "no model is called 'nothing'" in err) == (3, True)

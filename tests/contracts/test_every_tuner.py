@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from tunectl import checkpoint
-from tunectl.checkpoint import Header, Knob, Part
 from tunectl.errors import AlphaError
+from tunectl.header import Header, Part
 from tunectl.inference.load import load
+from tunectl.knob import Knob
 from tunectl.learning import jobs
 from tunectl.learning.options import Options
 from tunectl.networks import NETWORKS, Network, build_network, norms_of, receptive_radius

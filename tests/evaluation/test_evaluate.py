@@ -22,6 +22,7 @@ from tunectl.evaluation.rivals import load_rival
 from tunectl.evaluation.run import Pictures, evaluate
 from tunectl.evaluation.subjects import highest, subject
 from tunectl.evaluation.table import measure
+from tunectl.header import Part
 from tunectl.inference.load import load
 from tunectl.tasks import build_task
 
@@ -221,7 +222,7 @@ def test_evaluate_refuses(cli, photos: Path, pairs: Path, tunable_file: Path, wo
 def test_models_of_two_tasks_share_no_table(tunable_file: Path, photos: Path, tmp_path: Path):
     header, tensors = checkpoint.read(tunable_file)
     other = tmp_path / "other.safetensors"
-    checkpoint.write(other, replace(header, task=checkpoint.Part("deblock", {})), tensors)
+    checkpoint.write(other, replace(header, task=Part("deblock", {})), tensors)
     with pytest.raises(TunectlError, match=r"differ in their task: .*deblock"):
         evaluate(Pictures([photos], [25]), [str(tunable_file), str(other)], ["0"])
     with pytest.raises(TunectlError, match=r"differ in their task: .*--task: deblock"):

@@ -16,6 +16,7 @@ import torch
 
 from tunectl import checkpoint
 from tunectl.errors import CheckpointError, TunectlError
+from tunectl.header import FORMAT, KEY
 from tunectl.inference.load import load
 
 COUNT = int(os.environ.get("TUNECTL_FUZZ", "300"))
@@ -28,13 +29,13 @@ JUNK: list[Any] = [
 
 def forge(path: Path, content: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
     """Write what the header says, whatever it says, with a hash that fits."""
-    content = {"format": checkpoint.FORMAT, **content}
+    content = {"format": FORMAT, **content}
     words = json.dumps(content, sort_keys=True, separators=(",", ":"))
     # The reader forms the hash over what it has read.
     honest = json.dumps(json.loads(words), sort_keys=True, separators=(",", ":"))
     content["sha256"] = digest(honest, tensors)
     words = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    path.write_bytes(safetensors.torch.save(tensors, {checkpoint.KEY: words}))
+    path.write_bytes(safetensors.torch.save(tensors, {KEY: words}))
 
 
 def digest(words: str, tensors: dict[str, torch.Tensor]) -> str:

@@ -11,7 +11,6 @@ from PIL import Image
 
 import tunectl
 from tunectl import checkpoint
-from tunectl.checkpoint import Header, Part
 from tunectl.errors import (
     AlphaError,
     CheckpointError,
@@ -20,6 +19,7 @@ from tunectl.errors import (
     UsageError,
 )
 from tunectl.evaluation.metrics import psnr
+from tunectl.header import Header, Part
 from tunectl.inference import memory
 from tunectl.inference.engine import Engine
 from tunectl.inference.find import find_model

@@ -13,6 +13,7 @@ from PIL import Image
 from tunectl import checkpoint
 from tunectl.errors import DataError, DivergedError, IncompatibleError, TunectlError, UsageError
 from tunectl.hashing import file_sha256
+from tunectl.header import read_header
 from tunectl.inference.load import load
 from tunectl.knob import Knob
 from tunectl.learning import jobs, loop
@@ -116,7 +117,7 @@ def test_joint_training_moves_base_and_tuner_and_calibrates(tunable_file: Path):
 def test_finetuning_names_its_parent(photos: Path, tmp_path: Path, plain_file: Path, options):
     output = tmp_path / "t.safetensors"
     jobs.finetune(place(photos, output), options, plain_file, "adafm", "endpoint", 40)
-    header = checkpoint.read_header(output)
+    header = read_header(output)
     assert header.provenance["parent"] == file_sha256(plain_file)
     assert header.knob is not None
     assert header.knob.levels == (15.0, 40.0)

@@ -11,7 +11,9 @@ from tunectl.cli import console
 from tunectl.cli.apply import apply
 from tunectl.cli.evaluate import evaluate
 from tunectl.cli.finetune import finetune
+from tunectl.cli.inspect import inspect
 from tunectl.cli.interpolate import interpolate
+from tunectl.cli.models import models
 from tunectl.cli.sweep import sweep
 from tunectl.cli.train import train
 
@@ -22,8 +24,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, finetune, interpolate, apply, evaluate, sweep):
+for command in (train, finetune, interpolate, apply, evaluate, sweep, inspect):
     app.command()(command)
+app.add_typer(models, name="models")
 
 
 def _print_version(wanted: bool) -> None:

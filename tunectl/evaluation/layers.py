@@ -17,8 +17,8 @@ ALPHAS = (0.25, 0.5, 0.75, 1.0)
 class Layer:
     """A layer, its parameters, and how far they are from those at alpha 0 at each alpha.
 
-    As a share of their norm at alpha 0; of a module that the tuner inserted, and which does
-    nothing at 0, the norm itself.
+    As a share of their norm at alpha 0, or, where that is 0, the distance itself: so it is with
+    modules that the tuner inserted, which do nothing at 0.
     """
 
     name: str
@@ -29,15 +29,15 @@ class Layer:
 
 def layers(model: Model, alphas: Sequence[float] = ALPHAS) -> list[Layer]:
     """Each layer with weights, in the network's order. Raises AlphaError for a plain model."""
-    network = model.fold(0.0)
-    base = _by_layer(network.state_dict())
+    network = model.fold(alphas[-1])
+    base = _by_layer(model.fold(0.0).state_dict())
     others = [_by_layer(model.fold(alpha).state_dict()) for alpha in alphas]
     found = []
-    for name, weights in base.items():
+    for name, last in others[-1].items():
         inserted = network.in_site(f"{name}.weight")
-        unit = 1.0 if inserted else float(weights.norm()) or 1.0
-        start = torch.zeros_like(weights) if inserted else weights
-        moved = [float((other[name] - start).norm()) / unit for other in others]
+        weights = base.get(name, torch.zeros_like(last))  # at alpha 0 nothing may be inserted
+        unit = float(weights.norm()) or 1.0
+        moved = [float((other[name] - weights).norm()) / unit for other in others]
         found.append(Layer(name, weights.numel(), inserted, moved))
     return found
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from tunectl import checkpoint
-from tunectl.checkpoint import Header, Part
 from tunectl.errors import IncompatibleError, UsageError
 from tunectl.hashing import file_sha256
+from tunectl.header import Header, Part
 from tunectl.inference.find import find_model
 from tunectl.inference.load import from_tensors
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from tunectl import checkpoint
-from tunectl.checkpoint import Header
 from tunectl.device import pick_device, pick_precision
 from tunectl.errors import IncompatibleError
+from tunectl.header import Header
 from tunectl.inference.find import find_model
 from tunectl.inference.model import Model
 from tunectl.networks import Network, build_network

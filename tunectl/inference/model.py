@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from tunectl.checkpoint import Header
 from tunectl.errors import AlphaError, ResourceError, UsageError, is_out_of_memory
+from tunectl.header import Header
 from tunectl.inference.compose import compose
 from tunectl.inference.engine import Engine
 from tunectl.inference.memory import bytes_per_pixel, choose_tile

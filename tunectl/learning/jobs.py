@@ -13,11 +13,11 @@ from typing import Any
 import torch
 
 from tunectl import checkpoint
-from tunectl.checkpoint import Header, Part
 from tunectl.device import pick_device, pick_precision
 from tunectl.errors import IncompatibleError, UsageError
 from tunectl.fields import fields_to_json
 from tunectl.hashing import file_sha256
+from tunectl.header import Header, Part
 from tunectl.inference.find import find_model
 from tunectl.knob import Knob
 from tunectl.learning.calibration import calibrate

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pad
 
+from tunectl.knob import SYMBOLS
 from tunectl.tasks.base import Tables, Task
 
 LUMA_BASE = np.array(  # Annex K of the JPEG standard
@@ -44,7 +45,7 @@ class Deblock(Task):
     """Levels are IJG qualities, 1 to 100, of Pillow's encoder; colour is stored at 4:2:0."""
 
     Fields = DeblockFields
-    symbol = "quality"
+    symbol = SYMBOLS["deblock"]
     weakest = 100.0
     strongest = 1.0
     fields: DeblockFields

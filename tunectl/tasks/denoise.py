@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tunectl.knob import SYMBOLS
 from tunectl.tasks.base import Tables, Task
 from tunectl.tasks.noise_level import noise_level
 
@@ -28,7 +29,7 @@ class Denoise(Task):
     """Levels are standard deviations in 8-bit steps: sigma 25 is 25/255 of the range."""
 
     Fields = DenoiseFields
-    symbol = "sigma"
+    symbol = SYMBOLS["denoise"]
     weakest = 0.0
     strongest = 255.0
     fields: DenoiseFields

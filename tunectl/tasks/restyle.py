@@ -13,6 +13,7 @@ from torch.nn.functional import mse_loss
 
 from tunectl.errors import UsageError
 from tunectl.images import find_pictures
+from tunectl.knob import SYMBOLS
 from tunectl.networks import statistics
 from tunectl.tasks.features import SMALL, Features
 from tunectl.tasks.style import StyleTask, read_style
@@ -47,7 +48,7 @@ class Restyle(StyleTask):
     """
 
     Fields = RestyleFields
-    symbol = "share of the style"
+    symbol = SYMBOLS["restyle"]
     network, tuner = "adain-net", "adain"
     fields: RestyleFields
 

@@ -16,6 +16,7 @@ from torch.nn.functional import mse_loss
 
 from tunectl.errors import UsageError
 from tunectl.images import read_rgb8
+from tunectl.knob import SYMBOLS
 from tunectl.tasks.base import Tables, Task
 from tunectl.tasks.features import CONTENT_TAP, STYLE_TAPS, Features
 
@@ -84,7 +85,7 @@ class Style(StyleTask):
     """
 
     Fields = StyleFields
-    symbol = "share of the second style"
+    symbol = SYMBOLS["style"]
     network = "transform-net"
     fields: StyleFields
 
