@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from tunectl.errors import DiskFullError, ResourceError
+from tunectl.errors import DiskFullError, ResourceError, UsageError
 
 # Hidden, so that no search for pictures finds it, and free of the file's own name, which may be
 # as long as names can be. The machine is told by a hash: only there does the number of the process
@@ -50,6 +50,19 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         _sync_folder(target.parent)
     except OSError as error:
         raise refusal(path, error) from error
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Write a file that is not there yet, as `atomic_write`. Raises UsageError if it is."""
+    check_new(path)
+    with atomic_write(path) as file:
+        file.write(data)
+
+
+def check_new(path: Path) -> None:
+    """Raises UsageError for a file that is there: nothing is written over unasked."""
+    if os.path.lexists(path):
+        raise UsageError(f"{path}: exists", "name another file, or remove it")
 
 
 def refusal(path: Path, error: OSError) -> ResourceError:

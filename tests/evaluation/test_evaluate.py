@@ -200,6 +200,8 @@ def test_evaluate_prints_and_writes_tables(
         (["PHOTOS", "--level", "25", "--plot", "x.svg"], "needs two levels"),
         (["PHOTOS", "--level", "25,50", "--plot", "x.gif"], "neither SVG nor PNG"),
         (["PHOTOS", "--level", "25", "--save", "x.txt"], "neither CSV nor JSON"),
+        (["PHOTOS", "--level", "25", "--save", __file__], ".py: exists"),
+        (["PHOTOS", "--level", "25,50", "--plot", __file__], ".py: exists"),
         (["PHOTOS", "--noisy", "PHOTOS"], "has no other half"),
         (["PHOTOS", "PHOTOS", "--noisy", "PHOTOS"], "other half of one folder"),
         (["PAIRS", "--pairs", "_mean"], "how names end"),

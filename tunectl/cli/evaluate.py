@@ -71,6 +71,10 @@ def evaluate(
     tunectl evaluate photos -m tuned.safetensors --level 15,50 --alpha 0,0.5,1 --plot curves.svg
     tunectl evaluate clean --noisy noisy -m denoise --alpha auto,oracle-each --save results.csv
     """
+    from tunectl.atomic import check_new
+
+    for path in [*save, *([plot] if plot else [])]:
+        check_new(path)
     for path in save:
         if path.suffix not in (".csv", ".json"):
             raise UsageError(f"{path}: is neither CSV nor JSON", "end its name with .csv or .json")

@@ -38,6 +38,10 @@ def inspect(
     tunectl inspect denoise
     tunectl inspect tuned.safetensors --layers --plot layers.svg --photo photo.png
     """
+    from tunectl.atomic import check_new
+
+    if plot is not None:
+        check_new(plot)
     if plot is not None and plot.suffix not in (".svg", ".png"):
         raise UsageError(f"{plot}: is neither SVG nor PNG", "end its name with .svg or .png")
     from tunectl.evaluation import inspection

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
 from collections.abc import Sequence
@@ -10,6 +11,8 @@ from html import escape
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
+
+from tunectl.atomic import write_new
 
 WIDTH, HEIGHT = 720, 440
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 36, 48  # margins around the axes' rectangle
@@ -63,7 +66,7 @@ def draw_chart(path: Path, title: str, x: str, y: str, curves: Sequence[Curve]) 
         level = HEIGHT + LINE * i
         canvas.line([(LEFT, level), (LEFT + 32, level)], colour, 2, dash)
         canvas.text(LEFT + 40, level, curve.name, "start")
-    canvas.save(path)
+    write_new(path, canvas.encoded())
 
 
 def ticks(low: float, high: float) -> list[float]:
@@ -104,8 +107,8 @@ class _Svg:
             f'dominant-baseline="middle">{escape(words)}</text>'
         )
 
-    def save(self, path: Path) -> None:
-        path.write_text("\n".join([*self.parts, "</svg>"]) + "\n", encoding="utf-8")
+    def encoded(self) -> bytes:
+        return ("\n".join([*self.parts, "</svg>"]) + "\n").encode()
 
 
 class _Png:
@@ -131,8 +134,10 @@ class _Png:
         place = (left * SCALE, middle * SCALE)
         self.pen.text(place, words, "black", self.font, anchor=f"{side}m")
 
-    def save(self, path: Path) -> None:
-        self.image.save(path, "PNG")
+    def encoded(self) -> bytes:
+        file = io.BytesIO()
+        self.image.save(file, "PNG")
+        return file.getvalue()
 
 
 def _dashed(

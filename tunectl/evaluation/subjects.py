@@ -40,7 +40,7 @@ class Plain(Subject):
         return self.restore(case.noisy, case.level), None
 
 
-class Knob(Subject):
+class AtAlpha(Subject):
     """A tunable model at the alpha that `choose` gives."""
 
     def __init__(self, name: str, setting: str, model: Model) -> None:
@@ -66,7 +66,7 @@ class Knob(Subject):
         return max(low, near - REACH), min(high, near + REACH)
 
 
-class Fixed(Knob):
+class Fixed(AtAlpha):
     """One alpha for all."""
 
     def __init__(self, name: str, model: Model, alpha: float) -> None:
@@ -77,7 +77,7 @@ class Fixed(Knob):
         return self.alpha
 
 
-class Calibrated(Knob):
+class Calibrated(AtAlpha):
     """The alpha that the file's calibration has for the level."""
 
     def __init__(self, name: str, model: Model) -> None:
@@ -91,7 +91,7 @@ class Calibrated(Knob):
         return self.model.alpha(case.level)
 
 
-class Auto(Knob):
+class Auto(AtAlpha):
     """What `apply` does unasked: the level is told from the picture."""
 
     def __init__(self, name: str, model: Model) -> None:
@@ -102,7 +102,7 @@ class Auto(Knob):
         return self.model.alpha(self.model.estimate(pixels))
 
 
-class Oracle(Knob):
+class Oracle(AtAlpha):
     """The one alpha of the highest mean PSNR at a level: what no one can know beforehand."""
 
     def __init__(self, name: str, model: Model) -> None:
@@ -119,7 +119,7 @@ class Oracle(Knob):
         return self.best
 
 
-class OracleEach(Knob):
+class OracleEach(AtAlpha):
     """The alpha of the highest PSNR for each picture."""
 
     def __init__(self, name: str, model: Model) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TextIO
 
+from tunectl.atomic import write_new
 from tunectl.evaluation.cases import Cases
 from tunectl.evaluation.chart import Curve, draw_chart
 from tunectl.evaluation.metrics import luma, mean, psnr, ssim
@@ -135,8 +136,9 @@ def as_json(tables: Sequence[Table]) -> str:
     return json.dumps({"schema": SCHEMA, "tables": found}, indent=1)
 
 
-def write_csv(tables: Sequence[Table], file: TextIO) -> None:
+def as_csv(tables: Sequence[Table]) -> str:
     """A line a picture, level, model and setting."""
+    file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["folder", "model", "setting", *Result.__dataclass_fields__, "header"])
     for table in tables:
@@ -144,15 +146,13 @@ def write_csv(tables: Sequence[Table], file: TextIO) -> None:
             for result in row.results:
                 values = asdict(result).values()
                 writer.writerow([table.title, row.model, row.setting, *values, table.header])
+    return file.getvalue()
 
 
 def write_file(path: Path, tables: Sequence[Table]) -> None:
     """As CSV or JSON, by the path's ending."""
-    if path.suffix == ".csv":
-        with path.open("w", newline="", encoding="utf-8") as file:
-            write_csv(tables, file)
-    else:
-        path.write_text(as_json(tables) + "\n", encoding="utf-8")
+    text = as_csv(tables) if path.suffix == ".csv" else as_json(tables) + "\n"
+    write_new(path, text.encode())
 
 
 def write_plot(path: Path, tables: Sequence[Table], symbol: str) -> None:

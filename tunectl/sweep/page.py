@@ -12,6 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from tunectl.atomic import write_new
 from tunectl.sweep.frames import Strip
 from tunectl.sweep.views import View
 
@@ -33,7 +34,7 @@ def page(
         text = _page(title, views, source, strips, start, quality, scale)
         if len(text) <= LIMIT:
             break
-    path.write_text(text, encoding="utf-8")
+    write_new(path, text.encode())
 
 
 def _page(

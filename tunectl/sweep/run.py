@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tunectl.atomic import check_new
 from tunectl.errors import UsageError
 from tunectl.images import read_picture
 from tunectl.images.screen import for_screen
@@ -39,8 +40,7 @@ def run(
     for path in outputs:
         if path.suffix.lower() not in ENDINGS:
             raise UsageError(f"{path}: a sweep is not written so", f"end it {', '.join(ENDINGS)}")
-        if path.exists():
-            raise UsageError(f"{path}: exists", "name another file, or remove it")
+        check_new(path)
     picture = read_picture(photo)
     shown = for_screen(picture)
     target = None if clean is None else for_screen(read_picture(clean))

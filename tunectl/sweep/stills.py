@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from tunectl.atomic import write_new
 from tunectl.sweep.frames import Strip
 
 CELL = 420  # the width of a cell that shows the whole photo, in pixels
@@ -40,7 +42,9 @@ def contact_sheet(
             left, top = GAP + x * width, y * height
             sheet.paste(_resized(picture, size), (left, top + BAR))
             pen.text((left, top + BAR - 5), label, "black", _font(label, size[0]), anchor="ls")
-    sheet.save(path, quality=92)
+    file = io.BytesIO()
+    sheet.save(file, "PNG" if path.suffix.lower() == ".png" else "JPEG", quality=92)
+    write_new(path, file.getvalue())
 
 
 def animation(path: Path, strips: Sequence[Strip], view: int) -> None:
@@ -62,8 +66,9 @@ def animation(path: Path, strips: Sequence[Strip], view: int) -> None:
     kind = MOVING[path.suffix.lower()]
     if kind == "GIF":
         there_and_back = [p.quantize(dither=Image.Dither.FLOYDSTEINBERG) for p in there_and_back]
+    file = io.BytesIO()
     there_and_back[0].save(
-        path,
+        file,
         kind,
         save_all=True,
         append_images=there_and_back[1:],
@@ -71,6 +76,7 @@ def animation(path: Path, strips: Sequence[Strip], view: int) -> None:
         loop=0,
         quality=85,
     )
+    write_new(path, file.getvalue())
 
 
 def _within(size: tuple[int, int], width: int) -> tuple[int, int]:
