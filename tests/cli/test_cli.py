@@ -108,6 +108,9 @@ def test_train_finetune_interpolate_and_evaluate(cli, photos: Path, tmp_path: Pa
     mixed = tmp_path / "mixed.safetensors"
     code, _, _ = cli("interpolate", base, plain, plain, "--mix", "0.5,0.3,0.2", "-o", mixed)
     assert code == 0
+    joined = tmp_path / "joined.safetensors"
+    assert cli("interpolate", base, plain, "--knob", "--store", "fp16", "-o", joined)[0] == 0
+    assert read_header(joined).dtype == "fp16"
     words = ["-m", tuned, "-m", plain, "--level", "15,50", "--limit", 2, "--device", "cpu"]
     code, table, _ = cli("evaluate", photos, *words, "-a", "0,calibrated")
     assert code == 0

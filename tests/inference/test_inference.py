@@ -23,7 +23,7 @@ from tunectl.header import Header, Part
 from tunectl.inference import memory
 from tunectl.inference.engine import Engine
 from tunectl.inference.find import find_model
-from tunectl.inference.interpolate import fold_file, mix_files
+from tunectl.inference.interpolate import fold_file, join_files, mix_files
 from tunectl.inference.load import load
 from tunectl.inference.model import Model
 from tunectl.inference.tiles import Grid, run_tiled, shrink
@@ -245,6 +245,40 @@ def test_styles_of_one_base_are_mixed(tmp_path: Path):
     model = tunectl.load(tmp_path / "m.safetensors", device="cpu", precision="fp32")
     expected = tunectl.load(bundled, device="cpu", precision="fp32")(picture, 0.75)
     torch.testing.assert_close(model(picture), expected, atol=2e-3, rtol=0)
+
+
+def test_a_knob_between_two_plain_models(plain_file: Path, tunable_file: Path, tmp_path: Path):
+    one, other = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    fold_file(tunable_file, 0.2, one)
+    fold_file(tunable_file, 0.9, other)
+    header = join_files(one, other, tmp_path / "knob.safetensors", card="Both.")
+    assert (header.tuner.name, header.card, header.knob.way) == ("dni", "Both.", "endpoint")
+    model, source = (
+        load(p, device="cpu", precision="fp32")
+        for p in (tmp_path / "knob.safetensors", tunable_file)
+    )
+    picture = torch.rand(3, 24, 32)
+    for alpha in (0.0, 0.5, 1.0):
+        torch.testing.assert_close(model(picture, alpha), source(picture, 0.2 + 0.7 * alpha))
+    assert torch.equal(model(picture, 0.0), load(one, device="cpu", precision="fp32")(picture))
+    assert model.level(0) == pytest.approx(source.level(0.2))
+    with pytest.raises(UsageError, match="both models were trained for sigma"):
+        join_files(one, one, tmp_path / "x.safetensors")
+    with pytest.raises(IncompatibleError, match="has a knob"):
+        join_files(one, tunable_file, tmp_path / "x.safetensors")
+
+
+def test_a_knob_between_two_styles(tmp_path: Path):
+    plain = []
+    for name in ("starry-night", "wheat-field"):
+        plain.append(tmp_path / f"{name}.safetensors")
+        fold_file(name, 1.0, plain[-1])
+    header = join_files(*plain, tmp_path / "knob.safetensors", "fp16")
+    fields = header.task.fields
+    assert (fields["first"], fields["second"]) == ("starry_night", "wheat_field_cypresses")
+    assert header.knob.levels == (0.0, 1.0)
+    with pytest.raises(UsageError, match="both models end at starry_night"):
+        join_files(plain[0], plain[0], tmp_path / "x.safetensors")
 
 
 def test_mixing_names_the_first_mismatch(plain_file: Path, tunable_file: Path, tmp_path: Path):

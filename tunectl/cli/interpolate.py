@@ -8,6 +8,7 @@ import typer
 
 from tunectl.cli import choices as c
 from tunectl.errors import UsageError
+from tunectl.header import STORED
 
 
 def interpolate(
@@ -22,24 +23,41 @@ def interpolate(
     mix: Annotated[
         str | None, typer.Option(help="Weights of the plain models, adding up to 1.")
     ] = None,
+    knob: Annotated[
+        bool,
+        typer.Option("--knob", help="Of two plain models: a knob that goes from one to the other."),
+    ] = False,
+    store: Annotated[
+        str, typer.Option(help="With --knob, the file's precision: fp32, fp16 or bf16.")
+    ] = "fp32",
+    card: Annotated[str, typer.Option(help="With --knob, a line about the model.")] = "",
     extrapolate: Annotated[
         bool, typer.Option("--extrapolate", help="Allow alpha outside 0 to 1.")
     ] = False,
 ) -> None:
-    """Make a plain model: fold a knob at one alpha, or mix models of one descent.
+    """Fold a knob at one alpha, mix plain models of one descent, or make a knob between two.
 
     \b
     tunectl interpolate denoise --alpha 0.3 -o plain.safetensors
     tunectl interpolate a.safetensors b.safetensors --mix 0.7,0.3 -o plain.safetensors
+    tunectl interpolate a.safetensors b.safetensors --knob -o tunable.safetensors
     """
-    if (alpha is None) == (mix is None):
-        raise UsageError("what to make is not clear", "give --alpha to fold, or --mix to mix")
+    if sum((alpha is not None, mix is not None, knob)) != 1:
+        raise UsageError(
+            "what to make is not clear", "give --alpha to fold, --mix to mix, or --knob to join"
+        )
     if alpha is not None and len(models) != 1:
         raise UsageError("--alpha folds one model", "name one model, or use --mix")
+    if knob and len(models) != 2:
+        raise UsageError("--knob joins two models", "name two plain models")
+    if store not in STORED:
+        raise UsageError(f"--store {store!r} is not known", f"give {', '.join(STORED)}")
     weights = c.parse_numbers(mix, "--mix") if mix is not None else []
-    from tunectl.inference.interpolate import fold_file, mix_files
+    from tunectl.inference.interpolate import fold_file, join_files, mix_files
 
-    if alpha is not None:
+    if knob:
+        join_files(models[0], models[1], output, store, c.command_line(), card)
+    elif alpha is not None:
         fold_file(models[0], alpha, output, extrapolate, c.command_line())
     else:
         mix_files(models, weights, output, c.command_line())

@@ -41,7 +41,9 @@ class Entry:
         if ends is None:
             return "no knob"
         if symbol.startswith("share"):
-            span = "photo to style" if self.header.knob else "a style"
+            fields = self.header.task.fields if self.header.task else {}
+            first, second = fields.get("first", "photo"), fields.get("second", "any style")
+            span = f"{first} to {second}" if self.header.knob else "a style"
         else:
             span = f"{symbol} {ends[0]:g}" + (f" to {ends[1]:g}" if ends[1] != ends[0] else "")
         return span if self.header.knob else f"{span}, no knob"

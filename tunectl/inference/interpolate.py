@@ -13,10 +13,15 @@ from torch import Tensor
 
 from tunectl import checkpoint
 from tunectl.errors import IncompatibleError, UsageError
+from tunectl.fields import fields_to_json
 from tunectl.hashing import file_sha256
 from tunectl.header import Header, Part
 from tunectl.inference.find import find_model
 from tunectl.inference.load import from_tensors
+from tunectl.knob import Knob
+from tunectl.networks import build_network
+from tunectl.tasks import build_task
+from tunectl.tuners import DNI
 
 
 def fold_file(
@@ -78,6 +83,54 @@ def mix_files(
         card="A mix of " + ", ".join(path.stem for path in paths) + ".",
     )
     return checkpoint.write(output, header, mixed)
+
+
+def join_files(
+    first: str | Path,
+    second: str | Path,
+    output: Path,
+    dtype: str = "fp32",
+    command: str = "",
+    card: str = "",
+) -> Header:
+    """Write the model whose knob goes from one plain model to another of the same descent.
+
+    It is what DNI calls the interpolated network (section 3.1), its two ends kept apart. Raises
+    UsageError for models between whose levels no knob can go, IncompatibleError at the first
+    mismatch, and for models that hold what a tuner inserted.
+    """
+    paths = [find_model(name) for name in (first, second)]
+    (one, base), (other, end) = (checkpoint.read(path) for path in paths)
+    for path, header, tensors in zip(paths, (one, other), (base, end), strict=True):
+        _check_mixable(path, header, tensors, paths[0], one, base)
+        if header.tuner is not None or header.task is None or header.level is None:
+            raise IncompatibleError(
+                f"{path}: is not a plain network trained for a level of a task",
+                "name two that `train` made, or that were folded from dni, ftn or adafm 1x1",
+            )
+    assert one.task is not None
+    assert other.task is not None
+    assert one.level is not None
+    assert other.level is not None
+    tasks = [build_task(part.name, part.fields) for part in (one.task, other.task)]
+    task, levels = tasks[0].towards(one.level[0], tasks[1], other.level[1])
+    network = build_network(one.network.name, one.network.fields)
+    network.load_state_dict(checkpoint.under("network.", base))
+    tuner = DNI.between(network, checkpoint.under("network.", end))
+    header = Header(
+        network=one.network,
+        task=Part(one.task.name, fields_to_json(task.fields)),
+        tuner=Part("dni"),
+        knob=Knob(levels),
+        plain=False,
+        dtype=dtype,
+        provenance=_provenance(command, paths),
+        licence=one.licence,
+        card=card or f"From {paths[0].stem} to {paths[1].stem}.",
+    )
+    tensors = _tensors(network.state_dict())
+    tensors |= {f"tuner.{name}": tensor for name, tensor in tuner.state_dict().items()}
+    return checkpoint.write(output, header, tensors)
 
 
 def _check_mixable(

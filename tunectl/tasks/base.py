@@ -69,6 +69,15 @@ class Task:
             raise UsageError("finetuning needs a level", "give --level")
         return self, (start, self.check_level(level))
 
+    def towards(self, level: float, other: Task, last: float) -> tuple[Task, tuple[float, float]]:
+        """The task and levels of a knob between models trained for this one at `level` and for
+        `other`, of the same kind, at `last`. Raises UsageError where they are one level."""
+        if level == last:
+            raise UsageError(
+                f"both models were trained for {self.symbol} {level:g}", "name two that differ"
+            )
+        return self, (level, last)
+
     def degrade(
         self, clean: Tensor, level: float, generator: torch.Generator, gray: Tensor | None = None
     ) -> Tensor:

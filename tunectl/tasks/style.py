@@ -124,6 +124,14 @@ class Style(StyleTask):
         fields = replace(self.fields, first=first, second=styles["second"], lower=lower)
         return Style(fields), (0.0, self.check_level(1.0 if level is None else level))
 
+    def towards(self, level: float, other: Task, last: float) -> tuple[Task, tuple[float, float]]:
+        assert isinstance(other, Style)
+        first = self.fields.second if level > 0 else self.fields.first
+        second = other.fields.second if last > 0 else other.fields.first
+        if first == second:
+            raise UsageError(f"both models end at {first}", "name two styles that differ")
+        return Style(replace(self.fields, first=first, second=second)), (0.0, 1.0)
+
     def loss(self, kind: str, output: Tensor, clean: Tensor, level: float) -> Tensor:
         """The two objectives' losses, mixed by the level; `kind` says nothing here."""
         fields = self.fields

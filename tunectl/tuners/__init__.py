@@ -24,7 +24,7 @@ TUNERS: dict[str, type[Tuner]] = {
     "adain": AdaIN,
 }
 
-__all__ = ["TUNERS", "AdaIN", "Mapped", "Tunable", "Tuner", "build_tuner", "insert_sites"]
+__all__ = ["DNI", "TUNERS", "AdaIN", "Mapped", "Tunable", "Tuner", "build_tuner", "insert_sites"]
 
 
 def build_tuner(

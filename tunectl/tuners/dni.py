@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -31,6 +32,17 @@ class DNI(Tuner):
             nn.ParameterDict({_key(name): torch.zeros_like(w) for name, w in own.items()})
             for _ in self.tuned
         )
+
+    @classmethod
+    def between(cls, network: Network, end: Mapping[str, Tensor]) -> DNI:
+        """The way from a network to weights of the same names at alpha 1."""
+        found = cls(network, DNIFields())
+        deltas = found.deltas[0]
+        assert isinstance(deltas, nn.ParameterDict)
+        with torch.no_grad():
+            for name, weights in network.own_state().items():
+                deltas[_key(name)].copy_(end[name] - weights)
+        return found
 
     def at_knot(self, network: Network, knot: float) -> dict[str, Tensor]:
         if knot == 0:
