@@ -71,7 +71,8 @@ def test_inspect_tells_what_a_model_is(cli, tunable_file: Path, plain_file: Path
     assert (code, found["schema"], found["layers"], found["smoothness"]) == (0, 1, [], None)
     assert found["parameters"]["tuner"] == 0
     for words, cause in (
-        (["--plot", curves], "no layer moves"),
+        (["--plot", curves], "layers.svg: exists"),
+        (["--plot", tmp_path / "none.svg"], "no layer moves"),
         (["--photo", photo], "without a knob"),
         (["--plot", "x.gif"], "neither SVG nor PNG"),
     ):
