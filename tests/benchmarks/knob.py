@@ -48,28 +48,29 @@ def main() -> None:
     models = {Path(name).stem: load(name, device="cpu") for name in given.models}
     print(f"{given.images.name}, {len(pictures)} pictures")
     table("What it costs, at alpha a half", "model", "parameters, M", "of the knob, M", "MMAC/px")
-    for name, model in models.items():
-        print(f"| {name} | {' | '.join(cost(model))} |", flush=True)
+    rows(models, cost)
     table(
         "Flat pictures, all alphas in tenths, in 8-bit steps",
         *("model", *FLAT, "white's tint", "a pixel's shift, most"),
     )
-    for name, model in models.items():
-        print(f"| {name} | {' | '.join(flat(model))} |", flush=True)
+    rows(models, flat)
     table(
         "The first picture at the middle level, alpha in hundredths: change per hundredth",
         *("model", "most", "most / mean", "distance from alpha 0 grows"),
     )
-    for name, model in models.items():
-        print(f"| {name} | {' | '.join(evenness(model, pictures[0]))} |", flush=True)
+    rows(models, lambda model: evenness(model, pictures[0]))
     table(
         "PSNR as alpha goes from 0 to 1 in tenths",
         *("model", "at the weak end", "falls", "at the strong end", "rises"),
     )
-    for name, model in models.items():
-        print(f"| {name} | {' | '.join(ends(model, pictures[:12]))} |", flush=True)
+    rows(models, lambda model: ends(model, pictures[:12]))
     if given.rivals is not None:
         colours(models, pictures, levels, given.rivals)
+
+
+def rows(models: dict[str, Model], cells: Callable[[Model], list[str]]) -> None:
+    for name, model in models.items():
+        print(f"| {name} | {' | '.join(cells(model))} |", flush=True)
 
 
 def table(title: str, *columns: str) -> None:

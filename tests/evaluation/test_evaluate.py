@@ -73,6 +73,10 @@ def test_no_one_does_better_than_the_oracle(tunable_file: Path, photos: Path):
     alphas = {setting: [result.alpha for result in row.results] for setting, row in rows.items()}
     assert alphas["calibrated"] == [model.alpha(25)] * 3
     assert len(set(alphas["oracle"])) == 1
+    cases.over_luma = True  # then it is the luma that the oracle makes the best of
+    by_luma = {s: measure(subject("m", model, s), cases).psnr("25") for s in ("oracle", "0", "1")}
+    assert by_luma["oracle"] >= max(by_luma["0"], by_luma["1"]) - 1e-3
+    assert by_luma["oracle"] > means["oracle"]
     noisy = next(cases.at(25)).noisy[0].permute(1, 2, 0).numpy()
     assert alphas["auto"][0] == model.alpha(model.estimate(noisy))
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tunectl.errors import DataError, UsageError
-from tunectl.evaluation.metrics import PEAK, gray
+from tunectl.evaluation.metrics import PEAK, gray, luma
 from tunectl.images import find_pictures, read_rgb8
 from tunectl.seeds import seed_of
 from tunectl.tasks import Task
@@ -28,6 +28,13 @@ class Case:
     noisy: Tensor
     level: float | None
     seed: int | None = None
+    over_luma: bool = False
+
+    def measured(self, output: Tensor) -> tuple[Tensor, Tensor]:
+        """What metrics compare: the output and the clean picture, or the luma of both."""
+        if self.over_luma and self.clean.shape[1] == 3:
+            return luma(output), luma(self.clean)
+        return output.cpu(), self.clean
 
 
 def degraded(clean: Tensor, task: Task, level: float, index: int) -> tuple[Tensor, Tensor]:
@@ -46,7 +53,12 @@ def load_pictures(folder: Path, in_gray: bool = False, limit: int | None = None)
 
 
 class Cases:
-    """Pictures under a title, and the columns of a table: the levels at which they are measured."""
+    """Pictures under a title, and the columns of a table: the levels at which they are measured.
+
+    `over_luma` has them measured on Y instead of RGB.
+    """
+
+    over_luma = False
 
     def __init__(self, title: str, protocol: str, levels: Sequence[float | None]) -> None:
         """`protocol` says how the inputs were made. None is a level that nobody was told."""
@@ -84,7 +96,7 @@ class Degraded(Cases):
         for index, (path, picture) in enumerate(zip(self.paths, self.pictures, strict=True)):
             clean, noisy = degraded(picture, self.task, level, index)
             name = path.relative_to(self.folder).as_posix()
-            yield Case(name, clean, noisy, level, _seed(index, level))
+            yield Case(name, clean, noisy, level, _seed(index, level), self.over_luma)
 
 
 class Pairs(Cases):
@@ -135,7 +147,7 @@ class Pairs(Cases):
 
     def at(self, level: float | None) -> Iterator[Case]:
         for name, (clean, noisy) in zip(self.names, self.pictures, strict=True):
-            yield Case(name, clean[None] / PEAK, noisy[None] / PEAK, level)
+            yield Case(name, clean[None] / PEAK, noisy[None] / PEAK, level, None, self.over_luma)
 
 
 def parse_pairs(text: str) -> tuple[str, str]:

@@ -69,10 +69,11 @@ def evaluate(
     tables = []
     for folder in pictures.folders:
         cases = pictures.cases(folder, job)
+        cases.over_luma = luma and not pictures.gray
         rows: list[Row] = []
         for one in subjects:
             say(f"{one.name} {one.setting}: {len(cases)} pictures of {cases.title}")
-            rows.append(measure(one, cases, with_ssim, luma and not pictures.gray))
+            rows.append(measure(one, cases, with_ssim))
         samples = "gray" if pictures.gray else "Y" if luma else "RGB"
         levels = [label(level) for level in cases.levels]
         facts = (cases.title, len(cases), cases.protocol, samples)

@@ -111,7 +111,7 @@ class Oracle(AtAlpha):
 
     def prepare(self, cases: Cases, level: float | None) -> None:
         def score(alpha: float) -> float:
-            return mean([psnr(self.model(c.noisy, alpha), c.clean) for c in cases.at(level)])
+            return mean([psnr(*c.measured(self.model(c.noisy, alpha))) for c in cases.at(level)])
 
         self.best = highest(score, *self.range_near(level))
 
@@ -127,7 +127,7 @@ class OracleEach(AtAlpha):
 
     def choose(self, case: Case) -> float:
         def score(alpha: float) -> float:
-            return psnr(self.model(case.noisy, alpha), case.clean)
+            return psnr(*case.measured(self.model(case.noisy, alpha)))
 
         return highest(score, *self.range_near(case.level))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from tunectl.atomic import write_new
 from tunectl.evaluation.cases import Cases
 from tunectl.evaluation.chart import Curve, draw_chart
-from tunectl.evaluation.metrics import luma, mean, psnr, ssim
+from tunectl.evaluation.metrics import mean, psnr, ssim
 from tunectl.evaluation.subjects import Subject
 
 SCHEMA = 2
@@ -74,18 +74,14 @@ class Table:
         )
 
 
-def measure(
-    subject: Subject, cases: Cases, with_ssim: bool = False, over_luma: bool = False
-) -> Row:
+def measure(subject: Subject, cases: Cases, with_ssim: bool = False) -> Row:
     """One row: every picture at every level."""
     results = []
     for level in cases.levels:
         subject.prepare(cases, level)
         for case in cases.at(level):
             output, alpha = subject(case)
-            pair = output.cpu(), case.clean
-            if over_luma and case.clean.shape[1] == 3:
-                pair = luma(pair[0]), luma(pair[1])
+            pair = case.measured(output)
             similar = ssim(*pair) if with_ssim else None
             results.append(Result(case.name, label(level), alpha, case.seed, psnr(*pair), similar))
     return Row(subject.name, subject.setting, results)
