@@ -518,8 +518,8 @@ def test_an_interrupted_process_leaves_whole_pictures_and_the_next_run_goes_on(c
     assert 0 < len(there) < 42
     for name in there:
         Image.open(Path("out", name)).load()
-    code, printed, _ = cli(*words)
-    assert code == 0
+    code, printed, told = cli(*words)
+    assert code == 0, told
     assert len(printed.splitlines()) == 42 - len(there)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +10,13 @@ import pytest
 from PIL import Image, ImageCms
 
 from tunectl.errors import DataError, PictureError, UsageError
-from tunectl.images import find_pictures, read_picture, read_rgb8, write_picture
+from tunectl.images import (
+    encode_picture,
+    find_pictures,
+    read_picture,
+    read_rgb8,
+    write_picture,
+)
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (10, 12, 3)).astype(np.uint8)
@@ -132,3 +140,24 @@ def test_pictures_are_found_by_content(tmp_path: Path):
     assert read_rgb8(tmp_path / "deep" / "no_ending").shape == (10, 12, 3)
     with pytest.raises(DataError, match="not a folder"):
         find_pictures(tmp_path / "none")
+
+
+def test_reading_and_writing_at_once_do_not_take_each_others_errors():
+    stream = io.BytesIO()
+    Image.fromarray(RGB).save(stream, "PNG")
+    data = stream.getvalue()
+    picture = read_picture(data)
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            encode_picture(picture, "PNG")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(300):
+            read_picture(data)
+    finally:
+        stop.set()
+        writer.join()

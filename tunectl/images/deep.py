@@ -12,6 +12,7 @@ import io
 import os
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -22,7 +23,9 @@ from tunectl.images.arrays import new_array, release
 from tunectl.images.png import Splicer
 
 _BLOCK = 4 << 20  # bytes of samples fetched in one go
-_ONE_AT_A_TIME = threading.Lock()  # libvips collects its errors for the whole process
+# Libvips collects its errors for the whole process, and pyvips leaves some there for a moment
+# whenever a method is looked up: a reader would take a writer's for its own, or miss its own.
+_ONE_AT_A_TIME = threading.Lock()
 _TYPES = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}
 
 
@@ -105,11 +108,7 @@ def write_png(
     file: BinaryIO, pixels: NDArray[Any], alpha: NDArray[Any] | None, chunks: bytes
 ) -> None:
     """Write an 8- or 16-bit PNG with these chunks before its pixels, a strip at a time."""
-    vips = libvips()
     planes = [pixels] if alpha is None else [pixels, alpha[..., None]]
-    image = _image(planes[0]).bandjoin([_image(plane) for plane in planes[1:]])
-    gray, deep = pixels.shape[2] == 1, pixels.dtype == np.uint16
-    meaning = ("grey16" if deep else "b-w") if gray else ("rgb16" if deep else "srgb")
     failure: list[BaseException] = []
     splicer = Splicer(file, chunks)
 
@@ -120,22 +119,32 @@ def write_png(
             failure.append(error)
             return -1
 
+    with _ONE_AT_A_TIME:
+        try:
+            _save(planes, take)
+        except libvips().Error:
+            if failure:
+                raise failure[0] from None
+            raise
+
+
+def _save(planes: list[NDArray[Any]], take: Callable[[bytes], int]) -> None:
+    vips = libvips()
+    gray, deep = planes[0].shape[2] == 1, planes[0].dtype == np.uint16
+    meaning = ("grey16" if deep else "b-w") if gray else ("rgb16" if deep else "srgb")
+    image = _image(planes[0]).bandjoin([_image(plane) for plane in planes[1:]])
+    image = image.copy(interpretation=meaning)
+
     def let_go(*_: object) -> None:
         for plane in planes:
             release(plane)
 
-    target = vips.TargetCustom()
-    target.on_write(take)
-    image = image.copy(interpretation=meaning)
-    if isinstance(pixels, np.memmap):
+    if isinstance(planes[0], np.memmap):
         image.set_progress(True)
         image.signal_connect("eval", let_go)
-    try:
-        image.pngsave_target(target, filter="all", keep="none")
-    except vips.Error:
-        if failure:
-            raise failure[0] from None
-        raise
+    target = vips.TargetCustom()
+    target.on_write(take)
+    image.pngsave_target(target, filter="all", keep="none")
 
 
 def _image(array: NDArray[Any]) -> Any:
