@@ -15,7 +15,7 @@ from tunectl.networks import (
 )
 
 SMALL = {
-    "adain-net": {"width": 2},
+    "adain-net": {"width": 4},
     "adafm-net": {"width": 4, "blocks": 1},
     "transform-net": {"width": 4, "blocks": 1},
     "unet": {"widths": [4, 6, 8], "encoder": [1, 1, 1], "decoder": [1, 1]},

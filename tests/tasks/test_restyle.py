@@ -48,7 +48,7 @@ def restyler(
 
 
 def test_adain_net_is_the_papers_at_full_width():
-    network = build_network("adain-net", {"width": 64})
+    network = build_network("adain-net", {"width": 64, "levels": 1})
     assert sum(p.numel() for p in network.encoder.parameters()) == 3_505_728 + 12
     assert sum(p.numel() for p in network.decoder.parameters()) == 3_505_219
 
@@ -58,15 +58,15 @@ def test_the_encoder_computes_the_bundled_features():
     network.encoder.load_state_dict(features.convs.state_dict())
     x = torch.rand(1, 3, 40, 48)
     found = features(x, ["relu4_1"])["relu4_1"]
-    torch.testing.assert_close(network.encode(x), found, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(network.encode(x)["latent_0"], found, atol=1e-4, rtol=1e-4)
 
 
 def test_alpha_1_gives_the_latent_the_styles_statistics():
-    network = build_network("adain-net")
+    network = build_network("adain-net", {"levels": 1})
     tuner = build_tuner("adain", network)
     model = Tunable(network, tuner)
     mean, deviation = torch.rand(128), torch.rand(128) + 0.1
-    tuner.set_style(mean, deviation)
+    tuner.set_style({"latent_0": (mean, deviation)})
     z = torch.rand(2, 128, 8, 9) * 3
     with torch.no_grad():
         styled, half, own = (model.fold(alpha).latent_0(z) for alpha in (1.0, 0.5, 0.0))
@@ -92,8 +92,8 @@ def test_styles_are_drawn_between_those_seen(paintings: Path):
     model = Tunable(network, build_tuner("adain", network))
     task.prepare(model, {"paintings": paintings}, torch.device("cpu"))
     task.stage(model, torch.rand(256, 3, 8, 8), torch.Generator().manual_seed(0))
-    drawn = model.tuner.drawn[0]
-    whole, _ = statistics(network.encode(read_style(min(paintings.iterdir()), 512)))
+    drawn = model.tuner.drawn["latent_0"][0]
+    whole, _ = statistics(network.encode(read_style(min(paintings.iterdir()), 512))["latent_0"])
     assert drawn.shape == (256, 128)
     assert bool((drawn - whole).abs().amax(1).lt(1e-3).any())  # the whole first one is there
     assert len(torch.unique(drawn.round(decimals=3), dim=0)) > 100  # and more than the parts
@@ -113,9 +113,9 @@ def test_any_pictures_style_is_taken_and_several_are_mixed(restyler, paintings: 
     assert (one - other).abs().max() > 1e-3
     torch.testing.assert_close(styled([first, second], [3, 0])[1], one)
     model, _ = styled([first, second])
-    mixed, alone = model.network.tuner.styles[0], []
+    mixed, alone = model.network.tuner.styles[0]["latent_1"], []
     for picture in (first, second):
-        alone.append(styled([picture])[0].network.tuner.styles[0]["scale"])
+        alone.append(styled([picture])[0].network.tuner.styles[0]["latent_1"]["scale"])
     torch.testing.assert_close(mixed["scale"], (alone[0] + alone[1]) / 2)
     assert mixed["amount"] == 1
 

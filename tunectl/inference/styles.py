@@ -34,17 +34,30 @@ def set_styles(
             f"{len(weights)} style shares do not fit {len(pictures)} styles",
             "give one number from 0 for each --style",
         )
-    latents: list[Tensor] = []
-    site = network.network.get_submodule(network.tuner.site)
-    hook = site.register_forward_pre_hook(lambda _module, inputs: latents.append(inputs[0]))
-    try:
-        with torch.inference_mode():
+    plain = network.network
+    with torch.inference_mode():
+        found: dict[str, list[tuple[Tensor, Tensor]]] = {site: [] for site in network.tuner.sites}
+        hooks = [
+            plain.get_submodule(site).register_forward_pre_hook(
+                lambda _module, inputs, site=site: found[site].append(statistics(inputs[0]))
+            )
+            for site in found
+        ]
+        try:
             for path in pictures:
-                network.network(read_style(path, size).to(model.device))
-            found = [statistics(latent) for latent in latents]
-            means, deviations = (torch.cat(parts) for parts in zip(*found, strict=True))
-            mix = (weights / weights.sum()).to(means)[:, None]
-            network.tuner.set_style((means * mix).sum(0), (deviations * mix).sum(0))
-    finally:
-        hook.remove()
+                plain(read_style(path, size).to(model.device))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        mix = (weights / weights.sum()).to(model.device)[:, None]
+        network.tuner.set_style(
+            {
+                site: (_mixed([mean for mean, _ in each], mix), _mixed([d for _, d in each], mix))
+                for site, each in found.items()
+            }
+        )
     model.forget()
+
+
+def _mixed(parts: Sequence[Tensor], shares: Tensor) -> Tensor:
+    return (torch.cat(list(parts)) * shares).sum(0)

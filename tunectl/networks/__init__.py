@@ -10,7 +10,13 @@ from tunectl.fields import build_fields
 from tunectl.networks.adafm_net import AdaFMNet
 from tunectl.networks.adain_net import AdaINNet
 from tunectl.networks.base import Network, Site, macs_per_pixel, receptive_radius
-from tunectl.networks.norm import InstanceNorm, fixed_statistics, norms_of, statistics
+from tunectl.networks.norm import (
+    InstanceNorm,
+    Statistics,
+    fixed_statistics,
+    norms_of,
+    statistics,
+)
 from tunectl.networks.transform_net import TransformNet
 from tunectl.networks.unet import UNet
 
@@ -26,6 +32,7 @@ __all__ = [
     "InstanceNorm",
     "Network",
     "Site",
+    "Statistics",
     "build_network",
     "fixed_statistics",
     "macs_per_pixel",

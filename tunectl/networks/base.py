@@ -56,6 +56,11 @@ class Network(nn.Module):
         height, width = x.shape[-2:]
         return self.body(self.fit(x))[..., :height, :width]
 
+    @property
+    def styled(self) -> list[str]:
+        """The latents at which AdaIN sets a style's statistics: the first one."""
+        return [next(name for name, site in self.sites.items() if site.after is None)]
+
     def fit(self, x: Tensor) -> Tensor:
         """(N, C, H, W) extended as `forward` does before it calls `body`."""
         height, width = x.shape[-2:]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import group_norm
 
 EPSILON = 1e-5
+Statistics = dict[str, tuple[Tensor, Tensor]]  # mean and standard deviation, by place
 
 
 class InstanceNorm(nn.Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,15 @@ from torch.nn.functional import mse_loss
 from tunectl.errors import UsageError
 from tunectl.images import find_pictures
 from tunectl.knob import SYMBOLS
-from tunectl.networks import statistics
+from tunectl.networks import Statistics, statistics
+from tunectl.networks.adain_net import UNITS, latent_of
 from tunectl.tasks.features import SMALL, Features
 from tunectl.tasks.style import StyleTask, read_style
 
-# With each tap's mean over photos. The paper's VGG19 is scaled so that these are 1.
-TAPS = {"relu1_1": 3.9, "relu2_1": 11.1, "relu3_1": 6.4, "relu4_1": 3.1}
+TAPS = {f"relu{block}_1": unit for block, unit in enumerate(UNITS, 1)}
 DEEPEST = "relu4_1"
 WIDTH = 16  # of the bundled encoder
 PARTS = 16  # of each style picture that training draws from
-Statistics = dict[str, tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -78,9 +77,9 @@ class Restyle(StyleTask):
         encoder.load_state_dict(pretrained)
         encoder.requires_grad_(False)
         self._first = self._statistics(pictures[0])
-        mean, deviation = self._first[DEEPEST]
         tuner.requires_grad_(False)
-        tuner.set_style(mean[0], deviation[0])
+        first = {tap: (mean[0], deviation[0]) for tap, (mean, deviation) in self._first.items()}
+        tuner.set_style(_by_site(first, tuner.sites))
         found = [self._statistics(part) for picture in pictures for part in _parts_of(picture)]
         self._seen = {
             tap: (
@@ -103,7 +102,7 @@ class Restyle(StyleTask):
             for tap, (mean, deviation) in self._seen.items()
         }
         drawing: Any = model.tuner
-        drawing.drawn = self._drawn[DEEPEST]
+        drawing.drawn = _by_site(self._drawn, drawing.sites)
 
     def loss(self, kind: str, output: Tensor, clean: Tensor, level: float) -> Tensor:
         """AdaIN's two losses, and near level 0 the photo's own; `kind` says nothing here."""
@@ -146,6 +145,12 @@ class Restyle(StyleTask):
             for is_now, wished in zip(statistics(found[tap]), targets, strict=True):
                 style = style + mse_loss(is_now, wished) / unit**2
         return content, style
+
+
+def _by_site(found: Statistics, sites: Sequence[str]) -> Statistics:
+    """Statistics by tap as statistics by the latent that takes the tap's features."""
+    by_site = {latent_of(int(tap[4])): pair for tap, pair in found.items()}
+    return {site: by_site[site] for site in sites}
 
 
 def _parts_of(picture: Tensor) -> list[Tensor]:

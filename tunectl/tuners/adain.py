@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from tunectl.knob import Alpha
-from tunectl.networks import InstanceNorm, Network
+from tunectl.networks import InstanceNorm, Network, Statistics
 from tunectl.tuners.base import Tuner
 
 
@@ -40,35 +41,29 @@ class Restyle(nn.Module):
 
 
 class AdaIN(Tuner):
-    """The statistics of the first latent, on their way from the picture's own to a style's.
+    """The statistics of a network's latents, on their way from the picture's own to a style's.
 
-    Finetuned, it is conditional instance normalisation: one learned style for 2 C + 1 numbers.
-    With `adain-net`, whose latent knows what a style looks like, `set_style` takes any picture's.
+    The paper's one latent is the first; a network may name more (`Network.styled`). Finetuned, it
+    is conditional instance normalisation: one learned style for 2 C + 1 numbers a latent. With
+    `adain-net`, whose latents know what a style looks like, `set_style` takes any picture's.
     """
 
     Fields = AdaINFields
 
     def make(self, network: Network) -> None:
-        self.site = _site(network)
-        channels = network.sites[self.site].channels
+        self.sites = network.styled
         self.styles = nn.ModuleList(
-            nn.ParameterDict(
-                {
-                    "amount": torch.zeros(1),
-                    "scale": torch.zeros(channels),
-                    "shift": torch.zeros(channels),
-                }
-            )
+            nn.ModuleDict({site: _parameters(network.sites[site].channels) for site in self.sites})
             for _ in self.tuned
         )
-        # In training, the mean and deviation (N, C) of a style a picture, instead of the above.
-        self.drawn: tuple[Tensor, Tensor] | None = None
+        # In training, by site the means and deviations (N, C) of a style a picture, instead.
+        self.drawn: Statistics | None = None
 
     @classmethod
     def insert(cls, network: Network, fields: AdaINFields, knots: tuple[float, ...]) -> None:
-        name = _site(network)
-        module = Restyle(network.sites[name].channels).requires_grad_(False)
-        network.set_submodule(name, module)
+        for name in network.styled:
+            module = Restyle(network.sites[name].channels).requires_grad_(False)
+            network.set_submodule(name, module)
 
     def fold(self, network: Network, alpha: Alpha) -> Network:
         drawn, self.drawn = self.drawn, None
@@ -81,27 +76,38 @@ class AdaIN(Tuner):
         if knot == 0:
             return {}
         if self.drawn is not None:
-            mean, deviation = self.drawn
-            style = {
-                "amount": mean.new_full((1,), knot),
-                "scale": deviation * knot,
-                "shift": mean * knot,
-            }
+            styles = {site: _style(*found, knot) for site, found in self.drawn.items()}
         else:
-            parameters = self.styles[self.tuned.index(knot)]
-            assert isinstance(parameters, nn.ParameterDict)
-            style = dict(parameters.items())
-        return {f"{self.site}.{name}": tensor for name, tensor in style.items()}
+            styles = {site: dict(style.items()) for site, style in self._at(knot).items()}
+        return {
+            f"{site}.{name}": tensor
+            for site, style in styles.items()
+            for name, tensor in style.items()
+        }
 
-    def set_style(self, mean: Tensor, deviation: Tensor) -> None:
-        """Alpha 1 gives the latent this mean and standard deviation, each (C)."""
+    def set_style(self, statistics: Statistics) -> None:
+        """Alpha 1 gives each latent this mean and standard deviation, each (C)."""
         with torch.no_grad():
-            for parameters, alpha in zip(self.styles, self.tuned, strict=True):
-                assert isinstance(parameters, nn.ParameterDict)
-                parameters["amount"].fill_(alpha)
-                parameters["scale"].copy_(deviation * alpha)
-                parameters["shift"].copy_(mean * alpha)
+            for alpha in self.tuned:
+                for site, parameters in self._at(alpha).items():
+                    for name, tensor in _style(*statistics[site], alpha).items():
+                        parameters[name].copy_(tensor)
+
+    def _at(self, knot: float) -> dict[str, nn.ParameterDict]:
+        styles = self.styles[self.tuned.index(knot)]
+        assert isinstance(styles, nn.ModuleDict)
+        return cast(dict[str, nn.ParameterDict], dict(styles.items()))
 
 
-def _site(network: Network) -> str:
-    return next(name for name, site in network.sites.items() if site.after is None)
+def _parameters(channels: int) -> nn.ParameterDict:
+    zeros = {"scale": torch.zeros(channels), "shift": torch.zeros(channels)}
+    return nn.ParameterDict({"amount": torch.zeros(1), **zeros})
+
+
+def _style(mean: Tensor, deviation: Tensor, alpha: float) -> dict[str, Tensor]:
+    """What `Restyle` needs for the share `alpha` of a style."""
+    return {
+        "amount": mean.new_full((1,), alpha),
+        "scale": deviation * alpha,
+        "shift": mean * alpha,
+    }
