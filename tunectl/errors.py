@@ -44,6 +44,10 @@ class ForeignError(CheckpointError):
     """Not a safetensors file, or one that tunectl did not write."""
 
 
+class StrangerError(ForeignError):
+    """A safetensors file of another program."""
+
+
 class NewerFormatError(CheckpointError):
     """Written by a later tunectl in a format this one does not know."""
 

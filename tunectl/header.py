@@ -20,10 +20,13 @@ from tunectl.errors import (
     CorruptError,
     ForeignError,
     NewerFormatError,
+    StrangerError,
     TruncatedError,
 )
 from tunectl.knob import Knob
 
+ENDING = ".safetensors"
+PICKLES = (".pth", ".pt", ".ckpt", ".bin")
 FORMAT = 1
 KEY = "tunectl.header"
 MAX_HEADER_BYTES = 16 << 20
@@ -94,6 +97,19 @@ def read_header(path: Path) -> Header:
     return header_of(path, content)
 
 
+def is_ours(path: Path) -> bool:
+    """False for a pickle, and a safetensors file without our header; others fail when read."""
+    if path.suffix in PICKLES:
+        return False
+    try:
+        read_content(path)
+    except StrangerError:
+        return False
+    except CheckpointError:
+        return True
+    return True
+
+
 def read_content(path: Path) -> dict[str, Any]:
     """The JSON under our key, after every length in the file was checked against its size."""
     foreign = "tunectl reads its own .safetensors files; train one or name a bundled model"
@@ -116,9 +132,9 @@ def read_content(path: Path) -> dict[str, Any]:
         metadata = table.pop("__metadata__", {})
     except (ValueError, RecursionError, AttributeError) as error:
         raise ForeignError(f"{path}: is not a safetensors file", foreign) from error
-    _check_lengths(path, table, size - 8 - length)
     if not isinstance(metadata, dict) or KEY not in metadata:
-        raise ForeignError(f"{path}: has no tunectl header", foreign)
+        raise StrangerError(f"{path}: has no tunectl header", foreign)
+    _check_lengths(path, table, size - 8 - length)
     try:
         content = json.loads(metadata[KEY], parse_constant=_refuse_constant)
         version = int(content["format"])

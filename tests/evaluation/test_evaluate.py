@@ -14,7 +14,7 @@ from conftest import draw
 from PIL import Image
 
 from tunectl import checkpoint
-from tunectl.errors import DataError, TunectlError, UsageError
+from tunectl.errors import CorruptError, DataError, ForeignError, TunectlError, UsageError
 from tunectl.evaluation.cases import Degraded, Pairs
 from tunectl.evaluation.chart import Curve, draw_chart, ticks
 from tunectl.evaluation.metrics import psnr
@@ -128,23 +128,25 @@ def test_rivals_enter_through_an_adapter(tmp_path: Path):
 
 
 def test_rivals_that_spandrel_would_load(tmp_path: Path, monkeypatch):
-    with monkeypatch.context() as without:
-        without.setitem(sys.modules, "spandrel", None)
-        with pytest.raises(UsageError, match="not installed"):
-            load_rival(str(tmp_path / "x.pth"), CPU)
     from safetensors.torch import save_file
     from spandrel.architectures.DnCNN import DnCNN
 
     network = DnCNN(in_nc=3, out_nc=3, nc=8, nb=9, act_mode="R")
     save_file(network.state_dict(), tmp_path / "dncnn.safetensors")
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "spandrel", None)
+        with pytest.raises(ForeignError, match="not installed"):
+            load_rival(str(tmp_path / "dncnn.safetensors"), CPU)
     rival = load_rival(str(tmp_path / "dncnn.safetensors"), CPU)
     picture = torch.rand(1, 3, 16, 20)
     with torch.no_grad():
         expected = network.eval()(picture).clamp(0, 1)
     torch.testing.assert_close(rival.restore(picture, None), expected)
     (tmp_path / "no.safetensors").write_bytes(b"nothing")
-    with pytest.raises(UsageError, match="spandrel cannot load it"):
+    with pytest.raises(CorruptError, match="not a safetensors file"):
         load_rival(str(tmp_path / "no.safetensors"), CPU)
+    with pytest.raises(ForeignError, match="is a pickle"):
+        load_rival("old.pth", CPU)
 
 
 def test_evaluate_prints_and_writes_tables(

@@ -133,6 +133,6 @@ def test_a_pickle_is_never_opened(tmp_path: Path):
 
     for name in ("model.pth", "model.safetensors"):
         torch.save({"weights": Bomb()}, tmp_path / name)
-        with pytest.raises(CheckpointError, match=r"not a safetensors|no model is called|ends"):
+        with pytest.raises(CheckpointError, match=r"is a pickle"):
             load(tmp_path / name)
     assert not (tmp_path / "opened").exists()

@@ -9,6 +9,7 @@ import typer
 
 from tunectl.cli import console
 from tunectl.cli.apply import apply
+from tunectl.cli.convert import convert
 from tunectl.cli.evaluate import evaluate
 from tunectl.cli.finetune import finetune
 from tunectl.cli.inspect import inspect
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, finetune, interpolate, apply, evaluate, sweep, inspect):
+for command in (train, finetune, interpolate, apply, evaluate, sweep, inspect, convert):
     app.command()(command)
 app.add_typer(models, name="models")
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tunectl.cli import choices as c
+from tunectl.cli import console
 from tunectl.errors import UsageError
 from tunectl.header import STORED
 
@@ -31,6 +33,13 @@ def interpolate(
         str, typer.Option(help="With --knob, the file's precision: fp32, fp16 or bf16.")
     ] = "fp32",
     card: Annotated[str, typer.Option(help="With --knob, a line about the model.")] = "",
+    check: Annotated[
+        Path | None,
+        typer.Option(help="With --mix: a picture on which to measure the loss between the models."),
+    ] = None,
+    clean: Annotated[
+        Path | None, typer.Option(help="What the models should make of the --check picture.")
+    ] = None,
     extrapolate: Annotated[
         bool, typer.Option("--extrapolate", help="Allow alpha outside 0 to 1.")
     ] = False,
@@ -41,6 +50,13 @@ def interpolate(
     tunectl interpolate denoise --alpha 0.3 -o plain.safetensors
     tunectl interpolate a.safetensors b.safetensors --mix 0.7,0.3 -o plain.safetensors
     tunectl interpolate a.safetensors b.safetensors --knob -o tunable.safetensors
+
+    --mix takes any safetensors files of one network, such as those of two ESRGANs. --check says
+    whether they mix: a photo, which models of ours get degraded and enlarging ones reduced; or,
+    with --clean, any pair. Foreign networks are run by spandrel.
+
+    
+    tunectl interpolate a.safetensors b.safetensors --mix 0.8,0.2 --check photo.png -o c.safetensors
     """
     if sum((alpha is not None, mix is not None, knob)) != 1:
         raise UsageError(
@@ -50,6 +66,8 @@ def interpolate(
         raise UsageError("--alpha folds one model", "name one model, or use --mix")
     if knob and len(models) != 2:
         raise UsageError("--knob joins two models", "name two plain models")
+    if (check or clean) and (mix is None or check is None):
+        raise UsageError("--check measures a mix", "give --mix, and --clean only with --check")
     if store not in STORED:
         raise UsageError(f"--store {store!r} is not known", f"give {', '.join(STORED)}")
     weights = c.parse_numbers(mix, "--mix") if mix is not None else []
@@ -60,5 +78,18 @@ def interpolate(
     elif alpha is not None:
         fold_file(models[0], alpha, output, extrapolate, c.command_line())
     else:
+        if check is not None:
+            _measure(models, weights, check, clean)
         mix_files(models, weights, output, c.command_line())
     print(output)
+
+
+def _measure(models: list[str], weights: list[float], check: Path, clean: Path | None) -> None:
+    """Tell of the loss barrier, before anything is written."""
+    from tunectl.evaluation.barrier import barrier, verdict
+
+    points = barrier(models, weights, check, clean)
+    for point in points:
+        shares = ", ".join(f"{weight:.2f}" for weight in point.weights)
+        console.say(f"  {shares}  {point.psnr:6.2f} dB  barrier {point.barrier:+.2f} dB")
+    console.say(verdict(points))

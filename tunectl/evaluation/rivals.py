@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from tunectl.errors import TunectlError, UsageError
 from tunectl.evaluation.subjects import Plain, Restore
+from tunectl.foreign.networks import ForeignTunable, load_foreign
 
 
 def load_rival(word: str, device: torch.device) -> Plain:
@@ -59,28 +59,17 @@ def _adapted(adapter: Path, weights: str) -> Restore:
 
 
 def _spandrel(path: Path, device: torch.device) -> Restore:
-    try:
-        import spandrel
-    except ImportError as error:
-        raise UsageError(
-            f"{path}: other networks are loaded by spandrel, which is not installed",
-            "pip install 'tunectl[spandrel]', or give --rival ADAPTER.py:WEIGHTS",
-        ) from error
-    try:
-        found: Any = spandrel.ModelLoader(device=device).load_from_file(path)
-    except Exception as error:  # it raises what its many architectures raise
-        raise UsageError(
-            f"{path}: spandrel cannot load it: {error}", "give --rival ADAPTER.py:WEIGHTS"
-        ) from error
-    if not isinstance(found, spandrel.ImageModelDescriptor) or found.scale != 1:
-        raise UsageError(f"{path}: does not keep a picture's size", "name a restoration model")
-    network = found.eval()
+    header, network = load_foreign(path)
+    network.to(device)
 
     def restore(noisy: Tensor, level: float | None) -> Tensor:
+        plain = network
+        if isinstance(network, ForeignTunable):
+            if level is None or header.knob is None:
+                raise UsageError(f"{path}: has to be told a level", "give --level")
+            plain = network.fold(header.knob.alpha(level))
         with torch.inference_mode():
-            channels = noisy.shape[1]
-            picture = noisy.expand(-1, found.input_channels, -1, -1) if channels == 1 else noisy
-            output: Tensor = network(picture.to(device)).cpu()
-            return output.mean(1, keepdim=True) if channels == 1 else output
+            output: Tensor = plain(noisy.expand(-1, 3, -1, -1).to(device)).cpu()
+            return output.mean(1, keepdim=True) if noisy.shape[1] == 1 else output
 
     return restore

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tunectl.errors import CheckpointError
-from tunectl.header import Header, Part, read_header
-from tunectl.inference.find import ENDING, find_model, model_folders
+from tunectl.header import ENDING, Header, Part, read_header
+from tunectl.inference.find import find_model, model_folders
 from tunectl.knob import SYMBOLS
 
 

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
-
-from tunectl.networks import Network
-from tunectl.tuners import Mapped
+from torch import Tensor, nn
 
 
 class Engine:
     """Runs a plain network, or a mapped one with alpha per pixel."""
 
-    def __init__(
-        self, network: Network | Mapped, device: torch.device, precision: torch.dtype
-    ) -> None:
+    def __init__(self, network: nn.Module, device: torch.device, precision: torch.dtype) -> None:
         self.network = network.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         self.device, self.precision = device, precision
 

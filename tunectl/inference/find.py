@@ -7,8 +7,7 @@ from pathlib import Path
 
 from tunectl.bundled import bundled_folders
 from tunectl.errors import CheckpointError
-
-ENDING = ".safetensors"
+from tunectl.header import ENDING
 
 
 def find_model(name: str | Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,8 +15,9 @@ from torch import Tensor
 from tunectl import checkpoint
 from tunectl.errors import IncompatibleError, UsageError
 from tunectl.fields import fields_to_json
+from tunectl.foreign.tables import check_shapes, mix_tables, write_table
 from tunectl.hashing import file_sha256
-from tunectl.header import Header, Part
+from tunectl.header import Header, Part, is_ours
 from tunectl.inference.find import find_model
 from tunectl.inference.load import from_tensors
 from tunectl.knob import Knob
@@ -49,8 +51,8 @@ def fold_file(
 
 def mix_files(
     sources: Sequence[str | Path], weights: Sequence[float], output: Path, command: str = ""
-) -> Header:
-    """Write the weighted mean of two or more plain models of one descent.
+) -> None:
+    """Write the weighted mean of two or more plain models of one descent, ours or any others.
 
     Raises UsageError if the weights do not fit, IncompatibleError at the first mismatch.
     """
@@ -61,6 +63,18 @@ def mix_files(
     if not math.isclose(sum(weights), 1, abs_tol=1e-6):
         raise UsageError(f"the weights add up to {sum(weights):g}", "make them add up to 1")
     paths = [find_model(source) for source in sources]
+    if not is_ours(paths[0]):
+        _mix_foreign(paths, weights, output, command)
+        return
+    header, mixed, _ = mix_ours(paths, weights)
+    facts = _provenance(command, paths, mix=list(weights))
+    checkpoint.write(output, replace(header, provenance=facts), mixed)
+
+
+def mix_ours(
+    paths: Sequence[Path], weights: Sequence[float]
+) -> tuple[Header, dict[str, Tensor], list[Header]]:
+    """The mix of plain models of ours, and their own headers. Raises IncompatibleError."""
     headers, contents = zip(*(checkpoint.read(path) for path in paths), strict=True)
     for path, header, tensors in zip(paths, headers, contents, strict=True):
         _check_mixable(path, header, tensors, paths[0], headers[0], contents[0])
@@ -74,15 +88,9 @@ def mix_files(
     task = tasks[0]
     if task is not None and any(other != task for other in tasks):
         task = Part(task.name, {})  # between two styles it is neither's
-    header = replace(
-        headers[0],
-        task=task,
-        level=spread,
-        dtype="fp32",
-        provenance=_provenance(command, paths, mix=list(weights)),
-        card="A mix of " + ", ".join(path.stem for path in paths) + ".",
-    )
-    return checkpoint.write(output, header, mixed)
+    card = "A mix of " + ", ".join(path.stem for path in paths) + "."
+    header = replace(headers[0], task=task, level=spread, dtype="fp32", card=card)
+    return header, mixed, list(headers)
 
 
 def join_files(
@@ -156,13 +164,19 @@ def _check_mixable(
                 f"{path} and {first_path} differ in their {what}: {its} and {mine}",
                 "mix models that were finetuned from one another",
             )
-    for name in sorted(first_tensors.keys() | tensors.keys()):
-        shapes = [tuple(t[name].shape) if name in t else None for t in (tensors, first_tensors)]
-        if shapes[0] != shapes[1]:
-            raise IncompatibleError(
-                f"{path} and {first_path} differ in tensor {name!r}: {shapes[0]} and {shapes[1]}",
-                "mix models that were finetuned from one another",
-            )
+    check_shapes(path, tensors, first_path, first_tensors)
+
+
+def _mix_foreign(
+    paths: Sequence[Path], weights: Sequence[float], output: Path, command: str
+) -> None:
+    if ours := [path for path in paths if is_ours(path)]:
+        raise IncompatibleError(
+            f"{ours[0]} is a model of tunectl's, {paths[0]} is not", "mix models of one kind"
+        )
+    mixed, metadata = mix_tables(paths, weights)
+    facts = _provenance(command, paths, mix=list(weights))
+    write_table(output, mixed, {**metadata, "mixed": json.dumps(facts)})
 
 
 def _tensors(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from tunectl import checkpoint
 from tunectl.device import pick_device, pick_precision
 from tunectl.errors import IncompatibleError
-from tunectl.header import Header
+from tunectl.header import Header, is_ours
 from tunectl.inference.find import find_model
 from tunectl.inference.model import Model
 from tunectl.networks import Network, build_network
@@ -27,10 +27,18 @@ def load(
     """Load a model by path, or by name: from the user's folder, else one that is bundled.
 
     `device` is auto, cpu, cuda or cuda:N; `precision` auto, fp32 or bf16; `tile` the side of the
-    largest window that runs at once, None for one that fits the free memory. Raises
+    largest window that runs at once, None for one that fits the free memory. A safetensors file
+    that tunectl did not write is loaded by spandrel, where that is installed. Raises
     CheckpointError if there is no such model or its file is refused.
     """
-    return from_tensors(*checkpoint.read(find_model(name)), device, precision, tile)
+    path = find_model(name)
+    if not is_ours(path):
+        from tunectl.foreign.networks import load_foreign
+
+        header, module = load_foreign(path)
+        place = pick_device(device)
+        return Model(header, module.to(place), place, pick_precision(place, precision), tile)
+    return from_tensors(*checkpoint.read(path), device, precision, tile)
 
 
 def from_tensors(

@@ -12,19 +12,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from tunectl.errors import AlphaError, ResourceError, UsageError, is_out_of_memory
 from tunectl.header import Header
 from tunectl.inference.compose import compose
 from tunectl.inference.engine import Engine
-from tunectl.inference.memory import bytes_per_pixel, choose_tile
+from tunectl.inference.memory import SHARE, bytes_per_pixel, choose_tile, free_bytes
 from tunectl.inference.samples import planes, samples, through_array
 from tunectl.inference.tiles import SMALLEST_SIDE, Grid, Step, run_tiled, shrink
 from tunectl.knob import Alpha, Knob, check_alpha, check_one
-from tunectl.networks import Network, fixed_statistics, norms_of, receptive_radius
+from tunectl.networks import Network, fixed_statistics, norms_of
 from tunectl.tasks import build_task
-from tunectl.tuners import Mapped, Tunable
+from tunectl.tuners import Tunable
 
 Picture = TypeVar("Picture", Tensor, Image.Image, NDArray[np.generic])
 KEPT_FOLDS = 4
@@ -219,7 +219,7 @@ class Model:
             if isinstance(alpha, str):
                 self._knob()
                 assert isinstance(self.network, Tunable)
-                network: Network | Mapped = Mapped(self.network)
+                network: nn.Module = self.network.mapped()
             else:
                 network = self.fold(alpha, extrapolate=extrapolate)
             self._engines[alpha] = Engine(network, self.device, self.precision)
@@ -229,24 +229,34 @@ class Model:
         return self._engines[alpha]
 
     @functools.cached_property
-    def _halo_and_bytes(self) -> tuple[int, float]:
+    def _halo_and_bytes(self) -> tuple[int | None, float]:
         """The receptive radius on the stride, and a pixel's bytes of activations.
 
-        Both of the folded network with everything a tuner inserts; an alpha map costs twice.
+        Both of the folded network with everything a tuner inserts; an alpha map costs twice. A
+        network that sees all of a picture, wherever it is, has no radius.
         """
         network = self.fold(1.0 if self.tunable else None)
-        halo = -(-receptive_radius(network) // network.stride) * network.stride
-        return halo, bytes_per_pixel(network, self.precision)
+        radius, size = network.radius(), bytes_per_pixel(network, self.precision)
+        return None if radius is None else -(-radius // network.stride) * network.stride, size
 
     def _grid(self, height: int, width: int, mapped: bool) -> Grid:
         network = self.network.network if isinstance(self.network, Tunable) else self.network
-        stride, tile = network.stride, self.tile
+        stride, tile, whole = network.stride, self.tile, max(height, width) + network.stride
         if tile is None:
             if height * width <= UNTILED_AREA:
-                tile = max(height, width) + stride
-            else:
-                tile = choose_tile(self._halo_and_bytes[1] * (1 + mapped), self.device)
-        return Grid(stride, self._halo_and_bytes[0] if max(height, width) > tile else 0, tile)
+                return Grid(stride, 0, whole)
+            tile = choose_tile(self._halo_and_bytes[1] * (1 + mapped), self.device)
+        if max(height, width) <= tile:
+            return Grid(stride, 0, tile)
+        halo, size = self._halo_and_bytes
+        if halo is not None:
+            return Grid(stride, halo, tile)
+        if height * width * size * (1 + mapped) > SHARE * free_bytes(self.device):
+            raise ResourceError(
+                "the picture is too large for a network that has to see it whole",
+                "make it smaller, or name another model",
+            )
+        return Grid(stride, 0, whole)
 
     def _run(self, step: Step, source: Tensor, mask: Tensor | None) -> Tensor:
         sink = torch.empty_like(source)

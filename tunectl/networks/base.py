@@ -69,6 +69,10 @@ class Network(nn.Module):
             x = F.pad(x, (0, right, 0, bottom), mode="replicate")
         return x
 
+    def radius(self) -> int | None:
+        """How many pixels away an input can still move an output; None: as far as there are any."""
+        return receptive_radius(self)
+
     def in_site(self, name: str) -> bool:
         """Whether the parameter or module `name` was inserted at a site by a tuner."""
         return any(name.startswith(site + ".") for site in self.sites)
@@ -146,7 +150,7 @@ def receptive_radius(network: Network) -> int:
         phases = torch.arange(stride)
         strip[phases, :, 0, half + phases] = 1
         with torch.inference_mode():
-            moved = probe(strip).abs().amax(dim=(1, 2)) > 0
+            moved = (probe(strip) - probe(torch.zeros_like(strip[:1]))).abs().amax(dim=(1, 2)) > 0
         reach = max(
             int((row.nonzero()[:, 0] - (half + phase)).abs().max())
             for phase, row in enumerate(moved)

@@ -12,6 +12,7 @@ from torch.func import functional_call
 from tunectl.errors import AlphaError, UsageError
 from tunectl.knob import Alpha
 from tunectl.networks import Network
+from tunectl.tuners.mapped import Mapped
 
 
 class Tuner(nn.Module):
@@ -129,6 +130,10 @@ class Tunable(nn.Module):
     def fold(self, alpha: Alpha) -> Network:
         """The plain network at `alpha`. At 0 it is the base, bit for bit."""
         return self.tuner.fold(self.network, alpha)
+
+    def mapped(self) -> nn.Module:
+        """The network that takes alpha per pixel, (N, 1, H, W), beside the picture."""
+        return Mapped(self)
 
 
 def remove_sites(network: Network) -> None:

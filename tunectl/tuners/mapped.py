@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from tunectl.networks import Network
-from tunectl.tuners.base import Tunable
+
+if TYPE_CHECKING:
+    from tunectl.tuners.base import Tunable
 
 
 class _Shares:

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from tunectl import checkpoint
+from tunectl.errors import CheckpointError, ForeignError, IncompatibleError, UsageError
+from tunectl.foreign.convert import convert_file
+from tunectl.foreign.unpickle import weights_in
+from tunectl.inference.load import load
+
+WIDTH, BLOCKS = 8, 2
+
+
+class Theirs(nn.Module):
+    """The authors' network after the layer table of the paper's code, with their names."""
+
+    def __init__(self, kernel: int | None, channels: int = 3) -> None:
+        super().__init__()
+        norm = [] if kernel is None else [kernel]
+
+        def block() -> nn.Module:
+            module = nn.Module()
+            layers = [_conv(), *map(_adafm, norm), nn.ReLU(), _conv(), *map(_adafm, norm)]
+            names = [0, 1, 2, 3, 4] if norm else [0, 2, 3]
+            module.res = nn.ModuleDict(zip(map(str, names), layers, strict=True))
+            return module
+
+        sub = [*(block() for _ in range(BLOCKS)), _conv(), *map(_adafm, norm)]
+        trunk = nn.Module()
+        trunk.sub = nn.ModuleList(sub)
+        self.model = nn.ModuleDict(
+            {
+                "0": nn.Conv2d(channels, WIDTH, 3, 2, 1),
+                "1": trunk,
+                "2": nn.Conv2d(WIDTH, 4 * WIDTH, 3, 1, 1),
+                "5": _conv(),
+                "7": nn.Conv2d(WIDTH, channels, 3, 1, 1),
+            }
+        )
+
+    def forward(self, x: Tensor, strength: float = 0.0) -> Tensor:
+        def norm(layer: nn.Module, y: Tensor) -> Tensor:
+            return y + strength * layer.transformer(y)
+
+        start = y = self.model["0"](x)
+        *blocks, last = self.model["1"].sub[:BLOCKS], self.model["1"].sub[BLOCKS:]
+        for block in blocks[0]:
+            z = y
+            for layer in block.res.values():
+                z = norm(layer, z) if hasattr(layer, "transformer") else layer(z)
+            y = y + z
+        for layer in last:
+            y = norm(layer, y) if hasattr(layer, "transformer") else layer(y)
+        y = torch.relu(nn.functional.pixel_shuffle(self.model["2"](y + start), 2))
+        output: Tensor = self.model["7"](torch.relu(self.model["5"](y)))
+        return output
+
+
+def _conv() -> nn.Conv2d:
+    return nn.Conv2d(WIDTH, WIDTH, 3, 1, 1)
+
+
+def _adafm(kernel: int) -> nn.Module:
+    module = nn.Module()
+    module.transformer = nn.Conv2d(WIDTH, WIDTH, kernel, padding=kernel // 2, groups=WIDTH)
+    return module
+
+
+@pytest.mark.parametrize("kernel", [1, 5])
+def test_adafms_files_become_models_with_the_same_output_at_any_alpha(kernel, tmp_path: Path):
+    torch.manual_seed(0)
+    theirs = Theirs(kernel)
+    torch.save(theirs.state_dict(), tmp_path / "noise15to75.pth")
+    made = tmp_path / "made.safetensors"
+    what = convert_file(tmp_path / "noise15to75.pth", made, levels=(15, 75))
+    assert what == "an AdaFM network with its knob"
+    model = load(made, device="cpu", precision="fp32")
+    assert (model.level(0), model.level(1)) == (15, 75)
+    x = torch.rand(1, 3, 12, 16)
+    for alpha in (0.0, 0.3, 1.0):
+        with torch.no_grad():
+            expected = theirs(x, alpha)
+            torch.testing.assert_close(model.network(x, alpha), expected, atol=1e-6, rtol=1e-5)
+            torch.testing.assert_close(model.fold(alpha)(x), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_adafms_basic_file_becomes_a_plain_model(tmp_path: Path):
+    theirs = Theirs(None)
+    torch.save(theirs.state_dict(), tmp_path / "noise15.pth")
+    convert_file(tmp_path / "noise15.pth", tmp_path / "made.safetensors", levels=(15,))
+    model = load(tmp_path / "made.safetensors", device="cpu", precision="fp32")
+    x = torch.rand(1, 3, 12, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(model.fold()(x), theirs(x), atol=1e-6, rtol=1e-5)
+    assert model.header.level == (15, 15)
+
+
+def test_adafm_files_that_cannot_be_converted(tmp_path: Path):
+    path, made = tmp_path / "a.pth", tmp_path / "made.safetensors"
+    torch.save(Theirs(1).state_dict(), path)
+    with pytest.raises(UsageError, match="does not say which"):
+        convert_file(path, made)
+    torch.save(Theirs(1, channels=1).state_dict(), path)
+    with pytest.raises(IncompatibleError, match="1 channel"):
+        convert_file(path, made, levels=(15, 75))
+    lacking = Theirs(1).state_dict()
+    del lacking["model.1.sub.1.res.4.transformer.weight"]
+    del lacking["model.1.sub.1.res.4.transformer.bias"]
+    torch.save(lacking, path)
+    with pytest.raises(IncompatibleError, match=r"model\.1\.sub\.1\.res\.4"):
+        convert_file(path, made, levels=(15, 75))
+    assert not made.exists()
+
+
+def test_other_files_keep_their_names(tmp_path: Path):
+    weights = {"a.weight": torch.rand(2, 3), "steps": torch.tensor(7)}
+    wrapped = {f"module.{name}": tensor for name, tensor in weights.items()}
+    torch.save({"params_ema": wrapped, "params": {}, "iter": 5}, tmp_path / "a.pth")
+    made = tmp_path / "a.safetensors"
+    assert "does not know" in convert_file(tmp_path / "a.pth", made)
+    found = load_file(made)
+    assert found.keys() == weights.keys()
+    assert all(torch.equal(found[name], weights[name]) for name in weights)
+    with pytest.raises(UsageError, match="exists"):
+        convert_file(tmp_path / "a.pth", made)
+    with pytest.raises(UsageError, match="is not named as safetensors"):
+        convert_file(tmp_path / "a.pth", tmp_path / "b.pth")
+    with pytest.raises(CheckpointError, match="no such file"):
+        convert_file(tmp_path / "no.pth", tmp_path / "b.safetensors")
+
+
+class Harmful:
+    def __reduce__(self):
+        return (Path.touch, (Path("harmed"),))
+
+
+def test_code_in_a_pickle_is_not_run(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"a": torch.rand(2), "b": Harmful()}, "bad.pth")
+    with pytest.raises(ForeignError, match="more than weights"):
+        convert_file(Path("bad.pth"), Path("made.safetensors"))
+    assert not Path("harmed").exists()
+    Path("torn.pth").write_bytes(Path("bad.pth").read_bytes()[:100])
+    with pytest.raises(ForeignError, match="cannot be read"):
+        convert_file(Path("torn.pth"), Path("made.safetensors"))
+    assert not Path("made.safetensors").exists()
+
+
+def test_the_table_of_weights_is_found_or_named():
+    one, other = {"w": torch.zeros(1)}, {"w": torch.ones(1)}
+    assert weights_in(one)["w"] == 0
+    assert weights_in({"params": one, "params_ema": other})["w"] == 1
+    assert weights_in({"params": one, "params_ema": other}, "params")["w"] == 0
+    assert weights_in({"odd": other, "epoch": 3})["w"] == 1
+    for content, key in (({"x": one, "y": other}, ""), ({"x": 1}, ""), (one, "z"), (5, "")):
+        with pytest.raises(ValueError, match="no single table"):
+            weights_in(content, key)
+
+
+def test_a_converted_model_of_ours_is_refused_nothing(tmp_path: Path):
+    save_file({"a": torch.rand(2)}, tmp_path / "a.safetensors")
+    convert_file(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    with pytest.raises(CheckpointError):
+        checkpoint.read(tmp_path / "b.safetensors")

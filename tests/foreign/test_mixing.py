@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from spandrel.architectures.ESRGAN import ESRGAN
+
+from tunectl import checkpoint
+from tunectl.errors import ForeignError, IncompatibleError, UsageError
+from tunectl.evaluation.barrier import barrier, verdict
+from tunectl.inference.interpolate import mix_files
+
+THREE = [{"w": torch.full((2, 2), float(i)), "n": torch.tensor(i)} for i in range(3)]
+
+
+def save(folder: Path, *tables: dict[str, torch.Tensor]) -> list[Path]:
+    paths = [folder / f"{i}.safetensors" for i in range(len(tables))]
+    for path, table in zip(paths, tables, strict=True):
+        save_file(table, path, {"format": "pt"})
+    return paths
+
+
+def test_strangers_are_mixed_and_counters_are_left(tmp_path: Path):
+    mixed = tmp_path / "mixed.safetensors"
+    mix_files(save(tmp_path, *THREE), [0.5, 0.25, 0.25], mixed)
+    found = load_file(mixed)
+    assert torch.equal(found["w"], torch.full((2, 2), 0.75))
+    assert found["n"] == 0
+    with safe_open(mixed, "pt") as file:
+        assert file.metadata()["format"] == "pt"
+        assert '"mix": [0.5, 0.25, 0.25]' in file.metadata()["mixed"]
+
+
+def test_half_precision_stays_so(tmp_path: Path):
+    tables = [{"w": torch.full((3,), float(i)).half()} for i in (1, 2)]
+    mix_files(save(tmp_path, *tables), [0.5, 0.5], tmp_path / "m.safetensors")
+    assert torch.equal(load_file(tmp_path / "m.safetensors")["w"], torch.full((3,), 1.5).half())
+
+
+def test_what_cannot_be_mixed(tmp_path: Path, plain_file: Path):
+    narrow, wide = save(tmp_path, {"w": torch.rand(2)}, {"w": torch.rand(3)})
+    out = tmp_path / "m.safetensors"
+    with pytest.raises(IncompatibleError, match="differ in tensor 'w'"):
+        mix_files([narrow, wide], [0.5, 0.5], out)
+    with pytest.raises(IncompatibleError, match="model of tunectl's"):
+        mix_files([narrow, plain_file], [0.5, 0.5], out)
+    pickle = tmp_path / "old.pth"
+    torch.save({"w": torch.rand(2)}, pickle)
+    with pytest.raises(ForeignError, match="is a pickle"):
+        mix_files([narrow, pickle], [0.5, 0.5], out)
+    assert not out.exists()
+
+
+def esrgan(seed: int) -> dict[str, torch.Tensor]:
+    torch.manual_seed(seed)
+    network = ESRGAN(in_nc=3, out_nc=3, num_filters=8, num_blocks=1, scale=2)
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def test_the_barrier_of_enlarging_strangers(tmp_path: Path, photos: Path):
+    first = esrgan(0)
+    child = {name: tensor * 1.001 for name, tensor in first.items()}
+    one, other, third = save(tmp_path, first, child, esrgan(1))
+    near = barrier([one, other], [0.5, 0.5], photos / "photo0.png")
+    assert [point.weights[0] for point in near] == pytest.approx([1 - i / 10 for i in range(11)])
+    assert near[0].barrier == near[-1].barrier == 0
+    assert max(point.barrier for point in near) < 0.1
+    assert "these models mix" in verdict(near)
+    three = barrier([one, other, third], [0.5, 0.3, 0.2], photos / "photo0.png")
+    assert [point.weights for point in three][1] == (0.5, 0.3, 0.2)
+
+
+def test_twins_with_their_channels_exchanged_do_not_mix(
+    tmp_path: Path, plain_file: Path, photos: Path
+):
+    header, tensors = checkpoint.read(plain_file)
+    for name in [name for name in tensors if name.endswith("conv_a.weight")]:
+        block = name.removesuffix("conv_a.weight")
+        for hidden in (f"{block}conv_a.weight", f"{block}conv_a.bias"):
+            tensors[hidden] = tensors[hidden].flip(0)
+        tensors[f"{block}conv_b.weight"] = tensors[f"{block}conv_b.weight"].flip(1)
+    checkpoint.write(tmp_path / "twin.safetensors", header, tensors)
+    points = barrier([plain_file, tmp_path / "twin.safetensors"], [0.5, 0.5], photos / "photo0.png")
+    assert points[0].psnr == pytest.approx(points[-1].psnr, abs=0.01)  # one function
+    assert max(point.barrier for point in points) > 0.1
+    assert "a loss barrier of" in verdict(points)
+
+
+def test_the_barrier_of_our_own_models(tmp_path: Path, plain_file: Path, photos: Path):
+    photo = photos / "photo0.png"
+    points = barrier([plain_file, plain_file], [0.5, 0.5], photo)
+    assert all(abs(point.barrier) < 1e-3 for point in points)
+    assert 20 < points[0].psnr < 35
+    pair = barrier([plain_file, plain_file], [0.5, 0.5], photo, clean=photo)
+    assert pair[0].psnr > points[0].psnr  # what is given is clean already
+    with pytest.raises(UsageError, match="1 times as large"):
+        barrier([plain_file] * 2, [0.5, 0.5], photo, clean=photos / "more" / "photo1.png")
+
+
+def test_the_command_tells_of_the_barrier(cli, tmp_path: Path, plain_file: Path, photos: Path):
+    words = ["interpolate", plain_file, plain_file, "--mix", "0.5,0.5"]
+    check = ["--check", photos / "photo0.png", "-o", tmp_path / "m.safetensors"]
+    code, printed, told = cli(*words, *check)
+    assert (code, printed.strip()) == (0, str(tmp_path / "m.safetensors"))
+    assert "no loss barrier" in told
+    assert told.count("barrier +0.00 dB") == 11
+    code, _, told = cli("interpolate", plain_file, "--alpha", 0.3, *check)
+    assert (code, "--check measures a mix" in told) == (2, True)

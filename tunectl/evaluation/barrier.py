@@ -1,0 +1,167 @@
+"""Whether models can be mixed: the loss along the straight line between their weights.
+
+Networks of one descent lie in one valley and every mix of them works; between strangers of the
+same shape the line leads over a mountain (Frankle et al., Linear mode connectivity, ICML 2020).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from tunectl.errors import UsageError
+from tunectl.evaluation.cases import degraded
+from tunectl.evaluation.metrics import PEAK
+from tunectl.foreign.networks import describe_foreign
+from tunectl.foreign.tables import Table, mix_tables
+from tunectl.header import Header, is_ours
+from tunectl.images import read_rgb8
+from tunectl.inference.find import find_model
+from tunectl.inference.interpolate import mix_ours
+from tunectl.inference.load import from_tensors
+from tunectl.tasks import build_task
+
+SIDE = 256  # of the middle of the picture that is measured, in pixels of the output
+STEPS = 10
+FLAT = 0.1  # dB: a barrier that nobody sees
+Run = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A mix: its weights, its PSNR in dB, and by how many dB its error exceeds the ends' mean."""
+
+    weights: tuple[float, ...]
+    psnr: float
+    barrier: float
+
+
+def barrier(
+    sources: Sequence[str | Path],
+    weights: Sequence[float],
+    photo: Path,
+    clean: Path | None = None,
+) -> list[Point]:
+    """The ends, and mixes between: of two models all along the line, of more the one of `weights`.
+
+    `photo` is what the models are given, where `clean` says what they should make of it. Without
+    it, `photo` is that: our models get it degraded at their levels' mean, enlarging ones reduced.
+    Raises UsageError for models of which that says nothing, and as mixing does.
+    """
+    paths = [find_model(source) for source in sources]
+    ours = is_ours(paths[0])
+    mixer = _ours(paths) if ours else _foreign(paths)
+    count = len(paths)
+    corners = [tuple(float(i == j) for j in range(count)) for i in range(count)]
+    between = [tuple(weights)]
+    if count == 2:
+        between = [(1 - i / STEPS, i / STEPS) for i in range(1, STEPS)]
+    found = [mixer(corner) for corner in corners]
+    given, wanted = _task_of(found[0], weights, photo, clean)
+    errors = [_error(one.run(given), wanted) for one in found]
+    mixes = [_error(mixer(mix).run(given), wanted) for mix in between]
+    points = []
+    for mix, error in zip((*corners, *between), (*errors, *mixes), strict=True):
+        mean = sum(share * end for share, end in zip(mix, errors, strict=True))
+        points.append(Point(mix, _decibels(PEAK**2 / error), _decibels(error / mean)))
+    return sorted(points, key=lambda point: point.weights, reverse=True)
+
+
+def verdict(points: Sequence[Point]) -> str:
+    """What the points say, in a line."""
+    worst = max(points, key=lambda point: point.barrier)
+    if worst.barrier <= FLAT:
+        return f"no loss barrier (at most {max(0.0, worst.barrier):.2f} dB): these models mix"
+    at = ", ".join(f"{weight:g}" for weight in worst.weights)
+    return f"a loss barrier of {worst.barrier:.2f} dB at {at}: " + (
+        "the mix loses a little" if worst.barrier < 1 else "these models do not mix"
+    )
+
+
+@dataclass(frozen=True)
+class _Mixed:
+    """A mix that runs, how much it enlarges, and of ours its header."""
+
+    run: Run
+    scale: int = 1
+    headers: Sequence[Header] = ()
+
+
+def _ours(paths: Sequence[Path]) -> Callable[[Sequence[float]], _Mixed]:
+    def at(weights: Sequence[float]) -> _Mixed:
+        header, tensors, headers = mix_ours(paths, weights)
+        model = from_tensors(header, tensors, "cpu", "fp32")
+        return _Mixed(lambda x: model(x), headers=headers)
+
+    return at
+
+
+def _foreign(paths: Sequence[Path]) -> Callable[[Sequence[float]], _Mixed]:
+    def at(weights: Sequence[float]) -> _Mixed:
+        table: Table = mix_tables(paths, weights)[0]
+        descriptor = describe_foreign(paths[0], table)
+        return _Mixed(descriptor, descriptor.scale)
+
+    return at
+
+
+def _task_of(
+    mixed: _Mixed, weights: Sequence[float], photo: Path, clean: Path | None
+) -> tuple[Tensor, Tensor]:
+    """What the models are given, and what they should make of it, (1, 3, H, W) in [0, 1]."""
+    scale = mixed.scale
+    side = SIDE // scale * scale
+    if clean is not None:
+        given, wanted = _middle(photo, side // scale), _middle(clean, side)
+        if (
+            given.shape[-1] * scale != wanted.shape[-1]
+            or given.shape[-2] * scale != wanted.shape[-2]
+        ):
+            raise UsageError(
+                f"{clean}: is not {scale} times as large as {photo}", "give a pair of one picture"
+            )
+        return given, wanted
+    wanted = _middle(photo, side)
+    if scale > 1:
+        wanted = wanted[
+            ..., : wanted.shape[-2] // scale * scale, : wanted.shape[-1] // scale * scale
+        ]
+        given = interpolate(wanted, scale_factor=1 / scale, mode="bicubic", antialias=True)
+        return given.clamp(0, 1), wanted
+    levels = [header.level[0] for header in mixed.headers if header.level is not None]
+    tasks = [header.task for header in mixed.headers if header.task is not None]
+    if not tasks or len(levels) != len(mixed.headers):
+        raise UsageError(
+            "what these models are for is not known", "give a pair: --check NOISY --clean CLEAN"
+        )
+    task = build_task(tasks[0].name, tasks[0].fields)
+    if not task.restores:
+        raise UsageError(
+            "PSNR says nothing of models that make another picture", "leave --check away"
+        )
+    level = sum(share * level for share, level in zip(weights, levels, strict=True))
+    as_bytes = wanted[0].mul(PEAK).round().to(torch.uint8)
+    wanted, given = degraded(as_bytes, task, level, 0)
+    return given, wanted
+
+
+def _middle(path: Path, side: int) -> Tensor:
+    picture = torch.from_numpy(read_rgb8(path).copy()).permute(2, 0, 1)[None].float() / PEAK
+    top, left = (max(0, (size - side) // 2) for size in picture.shape[-2:])
+    return picture[..., top : top + side, left : left + side]
+
+
+def _error(output: Tensor, wanted: Tensor) -> float:
+    """The mean squared error in 8-bit steps, of what an 8-bit file would hold."""
+    in_bytes = output.clamp(0, 1).mul(PEAK).round()
+    return max(1e-9, float((in_bytes - wanted * PEAK).square().mean()))
+
+
+def _decibels(ratio: float) -> float:
+    return 10 * math.log10(ratio)

@@ -1,0 +1,43 @@
+"""Files of other programs into files that can do no harm, and into ours where we know them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+from tunectl import checkpoint
+from tunectl.atomic import check_new
+from tunectl.errors import UsageError
+from tunectl.foreign.adafm import from_adafm, is_adafm
+from tunectl.foreign.tables import read_pickle, read_table, write_table
+from tunectl.hashing import file_sha256
+from tunectl.header import ENDING
+
+
+def convert_file(
+    source: Path,
+    output: Path,
+    key: str = "",
+    task: str = "denoise",
+    levels: tuple[float, ...] = (),
+    command: str = "",
+) -> str:
+    """Write a `.pth`, `.pt`, `.ckpt` or foreign safetensors file as safetensors; say what it is.
+
+    AdaFM's authors' networks become models of ours, for `task` at `levels`; of all others the
+    tensors are kept under their names. Raises CheckpointError, and UsageError for an output that
+    is there already.
+    """
+    if output.suffix != ENDING:
+        raise UsageError(f"{output}: is not named as safetensors", f"end it {ENDING}")
+    check_new(output)
+    table = read_table(source) if source.suffix == ENDING else read_pickle(source, key)
+    origin = file_sha256(source)
+    made_of = {"command": command, "tunectl": version("tunectl"), "parents": [origin]}
+    if is_adafm(table):
+        header, tensors = from_adafm(source, table, task, levels)
+        checkpoint.write(output, replace(header, provenance=made_of), tensors)
+        return "an AdaFM network" + ("" if header.plain else " with its knob")
+    write_table(output, table, {"format": "pt", "converted_from": str(origin)})
+    return f"{len(table)} tensors of a network that tunectl does not know"

@@ -1,0 +1,196 @@
+"""Other people's networks as spandrel loads them, with the knobs that it leaves out.
+
+A denoiser such as DRUNet is told the noise level by one more input plane, and spandrel always says
+15. Here that input is the knob, and everything else of `apply` goes with it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tunectl.errors import AlphaError, ForeignError, IncompatibleError, UsageError
+from tunectl.foreign.tables import Table, read_table
+from tunectl.header import Header, Part
+from tunectl.knob import Alpha, Knob
+from tunectl.networks import Network, receptive_radius
+from tunectl.tuners import Tunable
+
+# Of networks made of these alone a distant pixel has no say, and how distant can be measured.
+_LOCAL = (
+    *(nn.Conv2d, nn.ConvTranspose2d, nn.PixelShuffle, nn.PixelUnshuffle),
+    *(nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.Identity, nn.Sequential, nn.ModuleList),
+)
+
+
+@dataclass(frozen=True)
+class Input:
+    """A knob that a network takes as an input: the task, and the levels at alpha 0 and 1.
+
+    `call` takes the network, pictures (N, C, H, W) and the level of each pixel (1 or N, 1, H, W)
+    or one number, in the task's unit.
+    """
+
+    task: str
+    levels: tuple[float, float]
+    call: Callable[[nn.Module, Tensor, Tensor | float], Tensor]
+    mapped: bool
+
+
+def _with_noise_map(network: nn.Module, x: Tensor, sigma: Tensor | float) -> Tensor:
+    plane = torch.as_tensor(sigma / 255).to(x).expand(len(x), 1, *x.shape[-2:])
+    output: Tensor = network(torch.cat([x, plane], 1))
+    return output
+
+
+def _with_quality(network: nn.Module, x: Tensor, quality: Tensor | float) -> Tensor:
+    output: Tensor = network(x, x.new_full((len(x), 1), 1 - float(quality) / 100))[0]
+    return output
+
+
+def _input_of(descriptor: Any) -> Input | None:
+    kind = descriptor.architecture.id
+    if kind == "DRUNet":
+        return Input("denoise", (0.0, 50.0), _with_noise_map, mapped=True)
+    if kind == "DnCNN" and "FDnCNN" in descriptor.tags:
+        return Input("denoise", (0.0, 75.0), _with_noise_map, mapped=True)
+    if kind == "FBCNN":
+        return Input("deblock", (95.0, 5.0), _with_quality, mapped=False)
+    return None
+
+
+class Foreign(Network):
+    """A network that spandrel loaded, at one setting of its input if it takes one."""
+
+    def __init__(self, descriptor: Any, given: Input | None = None) -> None:
+        super().__init__()
+        self.model: nn.Module = descriptor.model
+        self.descriptor, self.given = descriptor, given
+        self.level: Tensor | float = given.levels[0] if given else 0.0
+        self.stride = max(1, descriptor.size_requirements.multiple_of)
+        self.sites = {}
+
+    def body(self, x: Tensor) -> Tensor:
+        channels = self.descriptor.input_channels
+        if channels == 1:  # each colour by itself
+            return self._call(x.reshape(-1, 1, *x.shape[-2:])).reshape(x.shape)
+        y = self._call(x)
+        return y.expand(-1, 3, -1, -1)
+
+    def radius(self) -> int | None:
+        if all(isinstance(m, _LOCAL) or list(m.children()) for m in self.model.modules()):
+            return receptive_radius(self)
+        return None
+
+    def _call(self, x: Tensor) -> Tensor:
+        if self.given is None:
+            with torch.inference_mode():
+                output: Tensor = self.descriptor(x)
+            return output
+        return self.given.call(self.model, x, self.level)
+
+
+class ForeignTunable(Tunable):
+    """A network whose input is its knob: alpha runs evenly from its first level to its last."""
+
+    def __init__(self, network: Foreign, given: Input) -> None:
+        nn.Module.__init__(self)
+        self.network = network
+        self.given = given
+
+    def forward(self, x: Tensor, alpha: Alpha) -> Tensor:
+        y: Tensor = self.fold(alpha)(x)
+        return y
+
+    def fold(self, alpha: Alpha) -> Foreign:
+        if isinstance(alpha, tuple):
+            raise AlphaError("this model takes one alpha", "give one number")
+        return self._at(self._level(alpha))
+
+    def mapped(self) -> nn.Module:
+        """Raises UsageError for a network that takes one level for the whole picture."""
+        if not self.given.mapped:
+            raise UsageError("this network takes one level for a picture", "leave --alpha-map away")
+        return _Mapped(self)
+
+    def _at(self, level: Tensor | float) -> Foreign:
+        network = copy.copy(self.network)  # the weights are shared
+        assert isinstance(network, Foreign)
+        network.level = level
+        return network
+
+    def _level(self, alpha: Any) -> Any:
+        start, end = self.given.levels
+        return start + (end - start) * alpha
+
+
+class _Mapped(nn.Module):
+    """As `Mapped`, with alpha (1, 1, H, W) given to the network as it is."""
+
+    def __init__(self, tunable: ForeignTunable) -> None:
+        super().__init__()
+        self.tunable = tunable
+
+    def forward(self, x: Tensor, alpha: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        network = self.tunable.network
+        fitted = self.tunable._level(network.fit(alpha))
+        y: Tensor = self.tunable._at(fitted).body(network.fit(x))
+        return y[..., :height, :width]
+
+
+def load_foreign(path: Path) -> tuple[Header, Foreign | ForeignTunable]:
+    """A network that only spandrel knows (extra `spandrel`), from a safetensors file.
+
+    Raises ForeignError where spandrel is missing or does not know it, IncompatibleError for a
+    network that does not keep a picture's size.
+    """
+    descriptor = describe_foreign(path, read_table(path))
+    given = _input_of(descriptor)
+    if descriptor.scale != 1 or {descriptor.input_channels, descriptor.output_channels} - {1, 3}:
+        raise IncompatibleError(
+            f"{path}: is a {descriptor.architecture.name} that changes the size or the channels "
+            "of a picture",
+            "name a network that restores",
+        )
+    network = Foreign(descriptor, given)
+    about = f"{descriptor.architecture.name}, as spandrel loads it."
+    part = Part(descriptor.architecture.id)
+    if given is None:
+        return Header(part, card=about), network
+    header = Header(
+        part,
+        Part(given.task),
+        tuner=Part("input"),
+        knob=Knob(given.levels),
+        plain=False,
+        card=about,
+    )
+    return header, ForeignTunable(network, given)
+
+
+def describe_foreign(path: Path, table: Table) -> Any:
+    """Spandrel's descriptor of a network. Raises ForeignError."""
+    try:
+        import spandrel
+    except ImportError as error:
+        raise ForeignError(
+            f"{path}: is no model of tunectl's; others need spandrel, which is not installed",
+            "pip install 'tunectl[spandrel]'",
+        ) from error
+    try:
+        found = spandrel.ModelLoader("cpu").load_from_state_dict(table)
+    except Exception as error:  # it raises what its many architectures raise
+        raise ForeignError(
+            f"{path}: is no network that tunectl or spandrel knows ({type(error).__name__})",
+            "name a model of tunectl's, or of an architecture that spandrel lists",
+        ) from error
+    if not isinstance(found, spandrel.ImageModelDescriptor):
+        raise ForeignError(f"{path}: takes more than a picture", "name a network that restores")
+    return found.eval()
