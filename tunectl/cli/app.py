@@ -11,6 +11,7 @@ from tunectl.cli import console
 from tunectl.cli.apply import apply
 from tunectl.cli.convert import convert
 from tunectl.cli.evaluate import evaluate
+from tunectl.cli.export import export
 from tunectl.cli.finetune import finetune
 from tunectl.cli.inspect import inspect
 from tunectl.cli.interpolate import interpolate
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, finetune, interpolate, apply, evaluate, sweep, inspect, convert):
+for command in (train, finetune, interpolate, apply, evaluate, sweep, inspect, convert, export):
     app.command()(command)
 app.add_typer(models, name="models")
 

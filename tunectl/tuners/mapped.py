@@ -16,6 +16,19 @@ if TYPE_CHECKING:
     from tunectl.tuners.base import Tunable
 
 
+def shares_of(knots: Sequence[float], alpha: Tensor) -> list[Tensor]:
+    """Linear interpolation's weight of each knot, 1 there and 0 at its neighbours, as alpha is."""
+    shares = []
+    for i, here in enumerate(knots):
+        share = torch.ones_like(alpha)
+        if i > 0:
+            share = share.minimum((alpha - knots[i - 1]) / (here - knots[i - 1]))
+        if i < len(knots) - 1:
+            share = share.minimum((knots[i + 1] - alpha) / (knots[i + 1] - here))
+        shares.append(share.clamp_min(0))
+    return shares
+
+
 class _Shares:
     """How much each knot counts at each pixel, at any resolution of the map that is set."""
 
@@ -32,19 +45,8 @@ class _Shares:
         assert self._map is not None
         if size not in self._known:
             alpha = adaptive_avg_pool2d(self._map, size)
-            self._known[size] = [self._hat(alpha, i) for i in range(len(self.knots))]
+            self._known[size] = shares_of(self.knots, alpha)
         return self._known[size]
-
-    def _hat(self, alpha: Tensor, i: int) -> Tensor:
-        """Linear interpolation's weight of knot i: 1 there, 0 at its neighbours."""
-        share = torch.ones_like(alpha)
-        if i > 0:
-            low, here = self.knots[i - 1], self.knots[i]
-            share = share.minimum((alpha - low) / (here - low))
-        if i < len(self.knots) - 1:
-            here, high = self.knots[i], self.knots[i + 1]
-            share = share.minimum((high - alpha) / (high - here))
-        return share.clamp_min(0)
 
 
 class _MappedLayer(nn.Module):
