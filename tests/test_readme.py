@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from strangers import AuthorsAdaFM, drunet, esrgan, saved
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -21,7 +23,7 @@ COMMANDS = [
     for kind, block in BLOCKS
     if kind == "sh"
     for line in block.splitlines()
-    if line.startswith("tunectl ")
+    if line.startswith("tunectl ") and " pull " not in line  # which needs a network
 ]
 SMALL = (
     " --batch 2 --patch 24 --device cpu --network-field widths=8,12 --network-field encoder=1,1"
@@ -38,6 +40,13 @@ def room(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / "weights" / name, room / "weights" / name)
     for name in ("clean", "noisy"):
         shutil.copytree(photos, room / name)
+    torch.save(AuthorsAdaFM(kernel=1).state_dict(), room / "noise15to75.pth")
+    for name, network in (
+        ("drunet_color", drunet()),
+        ("esrgan_psnr", esrgan(0)),
+        ("esrgan_gan", esrgan(1)),
+    ):
+        saved(network, room / f"{name}.safetensors")
     (room / "adapter.py").write_text("def load(path):\n    return lambda noisy, level: noisy\n")
     return room
 

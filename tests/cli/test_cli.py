@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,14 +12,16 @@ import pytest
 from tunectl.cli.app import app
 from tunectl.header import Part, read_header
 
-COMMANDS = ["train", "finetune", "interpolate", "apply", "evaluate", "sweep", "inspect", "models"]
+COMMANDS = ["train", "finetune", "interpolate", "apply", "evaluate", "sweep", "inspect"]
+COMMANDS += ["convert", "export", "models"]
 
 
 def modules_of(code: str) -> set[str]:
     """The top-level modules that a fresh interpreter holds after running `code`."""
-    ending = "\nimport sys; print('\\n'.join({name.partition('.')[0] for name in sys.modules}))"
+    ending = "\nimport sys; print('modules:', *{name.partition('.')[0] for name in sys.modules})"
     words = [sys.executable, "-c", code + ending]
-    return set(subprocess.run(words, capture_output=True, text=True, check=True).stdout.split())
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    return set(done.stdout.rpartition("modules:")[2].split())
 
 
 @pytest.mark.parametrize(
@@ -154,3 +157,24 @@ def test_models_are_listed_and_shown(cli, tunable_file: Path, tmp_path: Path, mo
     assert json.loads(cli("models", "show", "denoise", "--json")[1])["header"]["dtype"] == "fp16"
     code, _, err = cli("models", "show", "nothing")
     assert (code, "no model is called 'nothing'" in err) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("tunectl apply photo.png -m star", ["starry-night", "starry-to-wheat"]),
+        ("tunectl inspect de", ["denoise"]),
+        ("tunectl models show nothing", []),
+        ("tunectl models p", ["pull", "push"]),
+    ],
+)
+def test_the_shell_is_told_names_of_models(words: str, found: list[str]):
+    shell = {"_TUNECTL_COMPLETE": "complete_bash", "COMP_WORDS": words, "PATH": os.environ["PATH"]}
+    shell["COMP_CWORD"] = str(len(words.split()) - 1)
+    done = subprocess.run(
+        [sys.executable, "-c", "from tunectl.cli.app import main; main()"],
+        env=shell,
+        capture_output=True,
+        text=True,
+    )
+    assert sorted(done.stdout.split()) == found, done.stderr

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from strangers import AuthorsAdaFM
 
 from tunectl import checkpoint
 from tunectl.errors import CheckpointError, ForeignError, IncompatibleError, UsageError
@@ -13,68 +13,11 @@ from tunectl.foreign.convert import convert_file
 from tunectl.foreign.unpickle import weights_in
 from tunectl.inference.load import load
 
-WIDTH, BLOCKS = 8, 2
-
-
-class Theirs(nn.Module):
-    """The authors' network after the layer table of the paper's code, with their names."""
-
-    def __init__(self, kernel: int | None, channels: int = 3) -> None:
-        super().__init__()
-        norm = [] if kernel is None else [kernel]
-
-        def block() -> nn.Module:
-            module = nn.Module()
-            layers = [_conv(), *map(_adafm, norm), nn.ReLU(), _conv(), *map(_adafm, norm)]
-            names = [0, 1, 2, 3, 4] if norm else [0, 2, 3]
-            module.res = nn.ModuleDict(zip(map(str, names), layers, strict=True))
-            return module
-
-        sub = [*(block() for _ in range(BLOCKS)), _conv(), *map(_adafm, norm)]
-        trunk = nn.Module()
-        trunk.sub = nn.ModuleList(sub)
-        self.model = nn.ModuleDict(
-            {
-                "0": nn.Conv2d(channels, WIDTH, 3, 2, 1),
-                "1": trunk,
-                "2": nn.Conv2d(WIDTH, 4 * WIDTH, 3, 1, 1),
-                "5": _conv(),
-                "7": nn.Conv2d(WIDTH, channels, 3, 1, 1),
-            }
-        )
-
-    def forward(self, x: Tensor, strength: float = 0.0) -> Tensor:
-        def norm(layer: nn.Module, y: Tensor) -> Tensor:
-            return y + strength * layer.transformer(y)
-
-        start = y = self.model["0"](x)
-        *blocks, last = self.model["1"].sub[:BLOCKS], self.model["1"].sub[BLOCKS:]
-        for block in blocks[0]:
-            z = y
-            for layer in block.res.values():
-                z = norm(layer, z) if hasattr(layer, "transformer") else layer(z)
-            y = y + z
-        for layer in last:
-            y = norm(layer, y) if hasattr(layer, "transformer") else layer(y)
-        y = torch.relu(nn.functional.pixel_shuffle(self.model["2"](y + start), 2))
-        output: Tensor = self.model["7"](torch.relu(self.model["5"](y)))
-        return output
-
-
-def _conv() -> nn.Conv2d:
-    return nn.Conv2d(WIDTH, WIDTH, 3, 1, 1)
-
-
-def _adafm(kernel: int) -> nn.Module:
-    module = nn.Module()
-    module.transformer = nn.Conv2d(WIDTH, WIDTH, kernel, padding=kernel // 2, groups=WIDTH)
-    return module
-
 
 @pytest.mark.parametrize("kernel", [1, 5])
 def test_adafms_files_become_models_with_the_same_output_at_any_alpha(kernel, tmp_path: Path):
     torch.manual_seed(0)
-    theirs = Theirs(kernel)
+    theirs = AuthorsAdaFM(kernel)
     torch.save(theirs.state_dict(), tmp_path / "noise15to75.pth")
     made = tmp_path / "made.safetensors"
     what = convert_file(tmp_path / "noise15to75.pth", made, levels=(15, 75))
@@ -90,7 +33,7 @@ def test_adafms_files_become_models_with_the_same_output_at_any_alpha(kernel, tm
 
 
 def test_adafms_basic_file_becomes_a_plain_model(tmp_path: Path):
-    theirs = Theirs(None)
+    theirs = AuthorsAdaFM(None)
     torch.save(theirs.state_dict(), tmp_path / "noise15.pth")
     convert_file(tmp_path / "noise15.pth", tmp_path / "made.safetensors", levels=(15,))
     model = load(tmp_path / "made.safetensors", device="cpu", precision="fp32")
@@ -102,13 +45,13 @@ def test_adafms_basic_file_becomes_a_plain_model(tmp_path: Path):
 
 def test_adafm_files_that_cannot_be_converted(tmp_path: Path):
     path, made = tmp_path / "a.pth", tmp_path / "made.safetensors"
-    torch.save(Theirs(1).state_dict(), path)
+    torch.save(AuthorsAdaFM(1).state_dict(), path)
     with pytest.raises(UsageError, match="does not say which"):
         convert_file(path, made)
-    torch.save(Theirs(1, channels=1).state_dict(), path)
+    torch.save(AuthorsAdaFM(1, channels=1).state_dict(), path)
     with pytest.raises(IncompatibleError, match="1 channel"):
         convert_file(path, made, levels=(15, 75))
-    lacking = Theirs(1).state_dict()
+    lacking = AuthorsAdaFM(1).state_dict()
     del lacking["model.1.sub.1.res.4.transformer.weight"]
     del lacking["model.1.sub.1.res.4.transformer.bias"]
     torch.save(lacking, path)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from spandrel.architectures.ESRGAN import ESRGAN
+from strangers import esrgan
 
 from tunectl import checkpoint
 from tunectl.errors import ForeignError, IncompatibleError, UsageError
@@ -54,16 +54,10 @@ def test_what_cannot_be_mixed(tmp_path: Path, plain_file: Path):
     assert not out.exists()
 
 
-def esrgan(seed: int) -> dict[str, torch.Tensor]:
-    torch.manual_seed(seed)
-    network = ESRGAN(in_nc=3, out_nc=3, num_filters=8, num_blocks=1, scale=2)
-    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
-
-
 def test_the_barrier_of_enlarging_strangers(tmp_path: Path, photos: Path):
-    first = esrgan(0)
+    first = esrgan(0).state_dict()
     child = {name: tensor * 1.001 for name, tensor in first.items()}
-    one, other, third = save(tmp_path, first, child, esrgan(1))
+    one, other, third = save(tmp_path, first, child, esrgan(1).state_dict())
     near = barrier([one, other], [0.5, 0.5], photos / "photo0.png")
     assert [point.weights[0] for point in near] == pytest.approx([1 - i / 10 for i in range(11)])
     assert near[0].barrier == near[-1].barrier == 0

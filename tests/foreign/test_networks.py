@@ -5,29 +5,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import strangers
 import torch
 from conftest import draw
 from PIL import Image
 from safetensors.torch import save_file
 from spandrel.architectures.DnCNN import DnCNN
-from spandrel.architectures.DRUNet import DRUNet
-from spandrel.architectures.ESRGAN import ESRGAN
 from spandrel.architectures.FBCNN import FBCNN
+from spandrel.architectures.RealCUGAN import UpCunet2x, UpCunet3x
+from strangers import saved
 
 from tunectl.errors import AlphaError, ForeignError, IncompatibleError, UsageError
 from tunectl.inference.load import load
 
 
-def saved(network: torch.nn.Module, path: Path) -> Path:
-    save_file({name: t.contiguous() for name, t in network.state_dict().items()}, path)
-    return path
-
-
 @pytest.fixture
-def drunet(tmp_path: Path) -> tuple[Path, DRUNet]:
-    torch.manual_seed(0)
-    network = DRUNet(in_nc=4, out_nc=3, nc=[8, 8, 16, 16], nb=2, act_mode="R")
-    return saved(network, tmp_path / "drunet.safetensors"), network.eval()
+def drunet(tmp_path: Path) -> tuple[Path, torch.nn.Module]:
+    network = strangers.drunet()
+    return saved(network, tmp_path / "drunet.safetensors"), network
 
 
 @pytest.fixture
@@ -110,6 +105,57 @@ def test_a_network_without_a_knob_and_one_of_gray(tmp_path: Path):
     torch.testing.assert_close(model(x, blend=0.25), torch.lerp(x, expected, 0.25))
 
 
+def test_enlarging_networks(tmp_path: Path):
+    network = strangers.esrgan()
+    with torch.no_grad():
+        network.model[-1].bias.fill_(0.5)
+    path = saved(network, tmp_path / "e.safetensors")
+    model = load(path, device="cpu", precision="fp32")
+    assert model.scale == 2
+    picture = draw(300, 700, 4)
+    x = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
+    with torch.no_grad():
+        expected = network(x).clamp(0, 1)
+    torch.testing.assert_close(model(x), expected, atol=1e-5, rtol=0)
+    bicubic = torch.nn.functional.interpolate(x, scale_factor=2, mode="bicubic").clamp(0, 1)
+    torch.testing.assert_close(model(x, blend=0), bicubic)
+    tiled = load(path, device="cpu", precision="fp32", tile=256)(picture)
+    assert np.array_equal(tiled, model(picture))
+    opaque = np.dstack([picture, np.full(picture.shape[:2], 90, np.uint8)])
+    enlarged = np.asarray(model(Image.fromarray(opaque)))
+    assert np.array_equal(enlarged[..., :3], tiled)
+    assert (enlarged.shape[:2], set(enlarged[..., 3].flat)) == ((600, 1400), {90})
+
+
+@pytest.mark.parametrize(("network", "scale"), [(UpCunet2x, 2), (UpCunet3x, 3)])
+def test_real_cugans_strength_is_the_knob(network, scale, cli, tmp_path: Path):
+    torch.manual_seed(0)
+    made = network().eval()
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.mul_(1.5)
+    path = saved(made, tmp_path / "c.safetensors")
+    model = load(path, device="cpu", precision="fp32")
+    x = torch.rand(1, 3, 40, 48)
+    results = []
+    for level in (0.7, 1.3):
+        with torch.no_grad():
+            expected = made(x, level).clamp(0, 1)
+        results.append(model(x, level=level))
+        torch.testing.assert_close(results[-1], expected, atol=1e-3, rtol=0)
+    assert (results[0] - results[1]).abs().max() > 0.01
+    hidden = np.dstack([draw(20, 21, 5), np.full((20, 21), 200, np.uint8)])
+    hidden[:8, :, 3] = 0
+    Image.fromarray(hidden).save(tmp_path / "small.png")
+    words = ["apply", tmp_path / "small.png", "-m", path, "-o", tmp_path / "out.png"]
+    code, _, told = cli(*words, "--device", "cpu")
+    assert (code, "cannot be told" in told) == (2, True)
+    code, _, told = cli(*words, "--device", "cpu", "--alpha", 0.5, "--blend", 0.5)
+    assert code == 0, told
+    out = Image.open(tmp_path / "out.png")
+    assert (out.mode, out.size) == ("RGBA", (21 * scale, 20 * scale))
+
+
 def test_the_command_applies_them(cli, drunet, tmp_path: Path):
     photo, out = tmp_path / "p.png", tmp_path / "out.png"
     Image.fromarray(draw(40, 50, 3)).save(photo)
@@ -122,9 +168,9 @@ def test_the_command_applies_them(cli, drunet, tmp_path: Path):
 
 
 def test_what_is_refused(tmp_path: Path, drunet, monkeypatch):
-    upscaler = ESRGAN(in_nc=3, out_nc=3, num_filters=8, num_blocks=1, scale=2)
-    with pytest.raises(IncompatibleError, match="changes the size"):
-        load(saved(upscaler, tmp_path / "e.safetensors"), device="cpu")
+    two_channels = DnCNN(in_nc=2, out_nc=2, nc=8, nb=9, act_mode="R")
+    with pytest.raises(IncompatibleError, match="2 channels"):
+        load(saved(two_channels, tmp_path / "e.safetensors"), device="cpu")
     save_file({"w": torch.rand(2)}, tmp_path / "w.safetensors")
     with pytest.raises(ForeignError, match="no network that"):
         load(tmp_path / "w.safetensors", device="cpu")

@@ -30,7 +30,13 @@ def apply(
         typer.Argument(metavar="IN...", help="Pictures or folders; - is standard input."),
     ],
     model: Annotated[
-        str, typer.Option("--model", "-m", help="A bundled or own model by name, or a file.")
+        str,
+        typer.Option(
+            "--model",
+            "-m",
+            help="A bundled or own model by name, or a file.",
+            autocompletion=c.complete_model,
+        ),
     ] = "denoise",
     alpha: Annotated[
         str | None,

@@ -12,6 +12,17 @@ import typer
 from tunectl.errors import UsageError
 from tunectl.knob import Alpha
 
+
+def complete_model(incomplete: str) -> list[str]:
+    """The names of models that begin so, for the shell."""
+    from tunectl.inference.find import model_names
+
+    return [name for name in model_names() if name.startswith(incomplete)]
+
+
+ModelArgument = Annotated[
+    str, typer.Argument(help="A model by name, or a file.", autocompletion=complete_model)
+]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 PrecisionOption = Annotated[str, typer.Option(help="auto, fp32 or bf16; auto takes the faster.")]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The model file to write.")]

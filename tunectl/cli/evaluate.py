@@ -19,7 +19,12 @@ def evaluate(
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", help="A model; may be given several times."),
+        typer.Option(
+            "--model",
+            "-m",
+            help="A model; may be given several times.",
+            autocompletion=c.complete_model,
+        ),
     ] = None,
     rival: Annotated[
         list[str],

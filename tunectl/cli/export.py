@@ -13,7 +13,7 @@ from tunectl.errors import UsageError
 
 
 def export(
-    model: Annotated[str, typer.Argument(help="A model by name, or a file.")],
+    model: c.ModelArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="The .onnx file to write.")],
     alpha: Annotated[
         str | None, typer.Option("--alpha", "-a", help="Fix alpha; else the graph takes it.")

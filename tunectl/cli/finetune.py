@@ -14,7 +14,12 @@ from tunectl.cli.learning import Run, learns
 @learns
 def finetune(
     run: Run,
-    base: Annotated[str, typer.Argument(help="A plain model trained for one level.")],
+    base: Annotated[
+        str,
+        typer.Argument(
+            help="A plain model trained for one level.", autocompletion=c.complete_model
+        ),
+    ],
     level: Annotated[
         float | None, typer.Option(help="The level at alpha 1; of a style not needed.")
     ] = None,

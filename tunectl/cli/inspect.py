@@ -14,7 +14,7 @@ from tunectl.errors import UsageError
 
 
 def inspect(
-    model: Annotated[str, typer.Argument(help="A model by name, or a file.")],
+    model: c.ModelArgument,
     photo: Annotated[
         Path | None,
         typer.Option(help="Measure how evenly this picture changes as alpha goes from 0 to 1."),

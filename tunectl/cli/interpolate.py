@@ -16,7 +16,11 @@ from tunectl.header import STORED
 def interpolate(
     models: Annotated[
         list[str],
-        typer.Argument(metavar="MODEL...", help="One tunable model, or two or more plain ones."),
+        typer.Argument(
+            metavar="MODEL...",
+            help="One tunable model, or two or more plain ones.",
+            autocompletion=c.complete_model,
+        ),
     ],
     output: c.OutputOption,
     alpha: Annotated[

@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from tunectl.cli import choices as c
 from tunectl.cli import console
 
 models = typer.Typer(
     help="The models that names stand for, and what each is.\n\n"
-    "\b\ntunectl models list\ntunectl models show denoise",
+    "\b\ntunectl models list\ntunectl models show denoise\n"
+    "tunectl models pull somebody/a-model",
     no_args_is_help=True,
 )
 
@@ -45,7 +47,7 @@ def list_models(
 
 @models.command()
 def show(
-    name: Annotated[str, typer.Argument(help="A model by name, or a file.")],
+    name: c.ModelArgument,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """One model's card: what it does, its knob, what it is made of, where it came from.
@@ -61,3 +63,46 @@ def show(
     else:
         for key, value in entry.card():
             console.emit(f"{key:11} {value}")
+
+
+@models.command()
+def push(
+    name: c.ModelArgument,
+    repo: Annotated[str, typer.Argument(help="A Hugging Face repository, such as me/my-model.")],
+    private: Annotated[
+        bool, typer.Option("--private", help="Of a repository that is made: for your eyes only.")
+    ] = False,
+) -> None:
+    """Put a model and its card into a Hugging Face repository (extra `hub`).
+
+    The repository is made where there is none; a card that is there stays as it is.
+
+    \b
+    tunectl models push my-model me/my-model
+    """
+    from tunectl.inference import hub
+
+    address, with_card = hub.push(name, repo, private)
+    if not with_card:
+        console.say(f"{repo}: has a card already, which stays as it is")
+    console.emit(address)
+
+
+@models.command()
+def pull(
+    repo: Annotated[str, typer.Argument(help="A Hugging Face repository.")],
+    file: Annotated[str, typer.Option(help="Which model, where it holds several.")] = "",
+    name: Annotated[str, typer.Option(help="What to call it here; else as it is there.")] = "",
+    revision: Annotated[
+        str | None, typer.Option(help="A branch, tag or commit; else the main branch.")
+    ] = None,
+) -> None:
+    """Fetch a model from a Hugging Face repository into your own folder (extra `hub`).
+
+    \b
+    tunectl models pull somebody/a-model
+    tunectl apply -m a-model photo.png -o result.png
+    """
+    from tunectl.inference import hub
+
+    console.emit(str(hub.pull(repo, file, name, revision)))

@@ -25,7 +25,12 @@ def sweep(
     ],
     model: Annotated[
         list[str],
-        typer.Option("--model", "-m", help="A model with a knob; may be given several times."),
+        typer.Option(
+            "--model",
+            "-m",
+            help="A model with a knob; may be given several times.",
+            autocompletion=c.complete_model,
+        ),
     ] = ["denoise"],  # noqa: B006 - typer copies it
     alpha: Annotated[
         str, typer.Option("--alpha", "-a", help="Which alphas, such as 0,0.5,1.")

@@ -61,6 +61,9 @@ def _adapted(adapter: Path, weights: str) -> Restore:
 def _spandrel(path: Path, device: torch.device) -> Restore:
     header, network = load_foreign(path)
     network.to(device)
+    plain_network = network.network if isinstance(network, ForeignTunable) else network
+    if plain_network.scale > 1:
+        raise UsageError(f"{path}: enlarges pictures", "name a network that keeps their size")
 
     def restore(noisy: Tensor, level: float | None) -> Tensor:
         plain = network

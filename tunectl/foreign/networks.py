@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from tunectl.errors import AlphaError, ForeignError, IncompatibleError, UsageError
 from tunectl.foreign.tables import Table, read_table
@@ -22,22 +23,20 @@ from tunectl.knob import Alpha, Knob
 from tunectl.networks import Network, receptive_radius
 from tunectl.tuners import Tunable
 
-# Of networks made of these alone a distant pixel has no say, and how distant can be measured.
-_LOCAL = (
-    *(nn.Conv2d, nn.ConvTranspose2d, nn.PixelShuffle, nn.PixelUnshuffle),
-    *(nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.Identity, nn.Sequential, nn.ModuleList),
-)
+# In these a distant pixel has no say, and how distant can be measured. Others see all of a picture
+# at once, by attention or by means over all of it.
+_LOCAL = {"Compact", "DnCNN", "DRUNet", "ESRGAN", "FBCNN"}
 
 
 @dataclass(frozen=True)
 class Input:
-    """A knob that a network takes as an input: the task, and the levels at alpha 0 and 1.
+    """A knob that a network takes as an input: a task of ours or none, the levels at alpha 0 and 1.
 
     `call` takes the network, pictures (N, C, H, W) and the level of each pixel (1 or N, 1, H, W)
     or one number, in the task's unit.
     """
 
-    task: str
+    task: str | None
     levels: tuple[float, float]
     call: Callable[[nn.Module, Tensor, Tensor | float], Tensor]
     mapped: bool
@@ -54,6 +53,11 @@ def _with_quality(network: nn.Module, x: Tensor, quality: Tensor | float) -> Ten
     return output
 
 
+def _with_strength(network: nn.Module, x: Tensor, strength: Tensor | float) -> Tensor:
+    output: Tensor = network(x, float(strength))
+    return output
+
+
 def _input_of(descriptor: Any) -> Input | None:
     kind = descriptor.architecture.id
     if kind == "DRUNet":
@@ -62,6 +66,8 @@ def _input_of(descriptor: Any) -> Input | None:
         return Input("denoise", (0.0, 75.0), _with_noise_map, mapped=True)
     if kind == "FBCNN":
         return Input("deblock", (95.0, 5.0), _with_quality, mapped=False)
+    if kind == "RealCUGAN" and "fast" not in descriptor.tags:  # what its authors recommend
+        return Input(None, (0.7, 1.3), _with_strength, mapped=False)
     return None
 
 
@@ -74,25 +80,28 @@ class Foreign(Network):
         self.descriptor, self.given = descriptor, given
         self.level: Tensor | float = given.levels[0] if given else 0.0
         self.stride = max(1, descriptor.size_requirements.multiple_of)
+        self.scale = descriptor.scale
         self.sites = {}
 
     def body(self, x: Tensor) -> Tensor:
         channels = self.descriptor.input_channels
         if channels == 1:  # each colour by itself
-            return self._call(x.reshape(-1, 1, *x.shape[-2:])).reshape(x.shape)
-        y = self._call(x)
-        return y.expand(-1, 3, -1, -1)
+            y = self._call(x.reshape(-1, 1, *x.shape[-2:]))
+            return y.reshape(*x.shape[:2], *y.shape[-2:])
+        return self._call(x).expand(-1, 3, -1, -1)
 
     def radius(self) -> int | None:
-        if all(isinstance(m, _LOCAL) or list(m.children()) for m in self.model.modules()):
-            return receptive_radius(self)
-        return None
+        return receptive_radius(self) if self.descriptor.architecture.id in _LOCAL else None
 
     def _call(self, x: Tensor) -> Tensor:
         if self.given is None:
             with torch.inference_mode():
                 output: Tensor = self.descriptor(x)
             return output
+        least = self.descriptor.size_requirements.minimum
+        bottom, right = (max(0, least - size) for size in x.shape[-2:])
+        if bottom or right:
+            x = pad(x, (0, right, 0, bottom), "replicate")
         return self.given.call(self.model, x, self.level)
 
 
@@ -149,29 +158,23 @@ def load_foreign(path: Path) -> tuple[Header, Foreign | ForeignTunable]:
     """A network that only spandrel knows (extra `spandrel`), from a safetensors file.
 
     Raises ForeignError where spandrel is missing or does not know it, IncompatibleError for a
-    network that does not keep a picture's size.
+    network of other channels than colour's or gray's.
     """
     descriptor = describe_foreign(path, read_table(path))
     given = _input_of(descriptor)
-    if descriptor.scale != 1 or {descriptor.input_channels, descriptor.output_channels} - {1, 3}:
+    if {descriptor.input_channels, descriptor.output_channels} - {1, 3}:
         raise IncompatibleError(
-            f"{path}: is a {descriptor.architecture.name} that changes the size or the channels "
-            "of a picture",
-            "name a network that restores",
+            f"{path}: is a {descriptor.architecture.name} of {descriptor.input_channels} channels",
+            "name a network of colour or gray pictures",
         )
     network = Foreign(descriptor, given)
     about = f"{descriptor.architecture.name}, as spandrel loads it."
     part = Part(descriptor.architecture.id)
     if given is None:
         return Header(part, card=about), network
-    header = Header(
-        part,
-        Part(given.task),
-        tuner=Part("input"),
-        knob=Knob(given.levels),
-        plain=False,
-        card=about,
-    )
+    task = Part(given.task) if given.task else None
+    knob = Knob(given.levels)
+    header = Header(part, task, tuner=Part("input"), knob=knob, plain=False, card=about)
     return header, ForeignTunable(network, given)
 
 

@@ -1,6 +1,6 @@
 """Pixels in and out without loss."""
 
-from tunectl.images.arrays import empty_like, release
+from tunectl.images.arrays import empty_like, new_array, release
 from tunectl.images.files import find_pictures
 from tunectl.images.picture import Picture, in_rgb, output_format
 from tunectl.images.read import MAX_PIXELS, read_picture, read_rgb8
@@ -15,6 +15,7 @@ __all__ = [
     "fill_transparent",
     "find_pictures",
     "in_rgb",
+    "new_array",
     "output_format",
     "read_picture",
     "read_rgb8",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from tunectl.errors import UsageError
 from tunectl.inference.engine import Engine
@@ -21,6 +22,8 @@ def compose(
 ) -> Step:
     """The step from (N, C, H, W) in [0, 1], and a map of alpha or None, to the same shape.
 
+    Of a network that enlarges, the input counts beside the result as bicubic interpolation has it.
+
     `scale` multiplies the map. `chroma` gives the colour differences, where it is there, or the
     input does with `keep_colours`. `blend` is the result's share beside the input, 0 to 1.
     Raises UsageError for another.
@@ -32,6 +35,8 @@ def compose(
         y = engine(x, None if mask is None else mask * scale)
         if chroma is not None and x.shape[1] == 3:
             y = _with_luma(chroma(x), y)
+        if blend < 1 or keep_colours:
+            x = _enlarged(x, y.shape[-1] // x.shape[-1])
         if keep_colours and x.shape[1] == 3:
             y = _with_luma(x, y)
         return y if blend == 1 else torch.lerp(x, y, blend)
@@ -44,6 +49,10 @@ def compose(
         return 1 - torch.cat([inks, black], 1)
 
     return step
+
+
+def _enlarged(x: Tensor, scale: int) -> Tensor:
+    return x if scale == 1 else interpolate(x, scale_factor=scale, mode="bicubic").clamp(0, 1)
 
 
 def _with_luma(colour: Tensor, luma: Tensor) -> Tensor:

@@ -21,8 +21,13 @@ def find_model(name: str | Path) -> Path:
         candidate = folder / f"{name}{ENDING}"
         if candidate.is_file():
             return candidate
-    known = sorted({p.stem for folder in model_folders() for p in folder.glob(f"*{ENDING}")})
-    raise CheckpointError(f"no model is called {name!r}", f"known: {', '.join(known) or 'none'}")
+    known = ", ".join(model_names()) or "none"
+    raise CheckpointError(f"no model is called {name!r}", f"known: {known}")
+
+
+def model_names() -> list[str]:
+    """Every name that stands for a model, sorted."""
+    return sorted({p.stem for folder in model_folders() for p in folder.glob(f"*{ENDING}")})
 
 
 def model_folders() -> list[Path]:

@@ -60,6 +60,12 @@ class Model:
         return isinstance(self.network, Tunable)
 
     @property
+    def scale(self) -> int:
+        """How many times higher and wider than its input the result is; 1 of models of ours."""
+        network = self.network.network if isinstance(self.network, Tunable) else self.network
+        return network.scale
+
+    @property
     def restores(self) -> bool:
         """Whether the model brings a picture back, rather than making another one of it."""
         part = self.header.task
@@ -154,11 +160,13 @@ class Model:
         nothing can be told.
         """
         knob, part = self._knob(), self.header.task
-        assert part is not None
-        level = build_task(part.name, part.fields).estimate(samples(pixels), tables, seen)
+        level = None
+        if part is not None:
+            level = build_task(part.name, part.fields).estimate(samples(pixels), tables, seen)
         if level is None:
+            what = part.name if part else "apply this network"
             raise AlphaError(
-                f"how strongly to {part.name} cannot be told from this picture",
+                f"how strongly to {what} cannot be told from this picture",
                 "give --alpha 0 to 1, or --level in the task's unit",
             )
         ends = (knob.level(0.0), knob.level(1.0))
@@ -177,7 +185,7 @@ class Model:
         extrapolate: bool = False,
         band_done: Callable[[], None] = lambda: None,
     ) -> None:
-        """As a call on an array (H, W, C), written into `sink` of the same shape and dtype.
+        """As a call on an array (H, W, C), written into `sink`: its dtype, `scale` times its size.
 
         For pictures larger than memory: both may be memory-mapped, and `band_done` is called
         after each row of windows.
@@ -259,7 +267,8 @@ class Model:
         return Grid(stride, 0, whole)
 
     def _run(self, step: Step, source: Tensor, mask: Tensor | None) -> Tensor:
-        sink = torch.empty_like(source)
+        channels, height, width = source.shape
+        sink = source.new_empty(channels, height * self.scale, width * self.scale)
         self._run_tiled(step, source, sink, mask)
         return sink.clamp_(0, 1) if sink.dtype.is_floating_point else sink
 
@@ -321,4 +330,5 @@ class Model:
                 f"an array of shape {array.shape} is not a picture", "give (H, W) or (H, W, 3)"
             )
         restored = self._run(step, planes(samples(pixels)), mask).permute(1, 2, 0).numpy()
-        return restored.astype(array.dtype, copy=False).reshape(array.shape)
+        shape = restored.shape[:2] if array.ndim == 2 else restored.shape
+        return restored.astype(array.dtype, copy=False).reshape(shape)

@@ -7,8 +7,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from tunectl.images import Picture, empty_like, fill_transparent, in_rgb, release
+from tunectl.images import Picture, empty_like, fill_transparent, in_rgb, new_array, release
 from tunectl.inference.model import Model
+from tunectl.inference.samples import enlarged
 from tunectl.knob import Alpha
 
 
@@ -60,7 +61,7 @@ def restore(model: Model, picture: Picture, strength: Strength) -> Restored:
         if estimated:
             seen = None if hidden is None else ~hidden
             alpha = model.alpha(model.estimate(picture.pixels, picture.tables, seen))
-    sink = empty_like(source)
+    sink = empty_like(source) if model.scale == 1 else _larger(source, model.scale)
 
     def band_done() -> None:
         release(source)
@@ -77,7 +78,15 @@ def restore(model: Model, picture: Picture, strength: Strength) -> Restored:
         extrapolate=strength.extrapolate,
         band_done=band_done,
     )
-    if hidden is not None:
+    opacity = picture.alpha
+    if opacity is not None and model.scale > 1:
+        opacity = enlarged(opacity, model.scale)
+    elif hidden is not None:
         sink[hidden] = picture.pixels[hidden]
     level = model.nearest_level(alpha) if isinstance(alpha, int | float) else None
-    return Restored(replace(picture, pixels=sink), alpha, level, estimated)
+    return Restored(replace(picture, pixels=sink, alpha=opacity), alpha, level, estimated)
+
+
+def _larger(pixels: NDArray[Any], scale: int) -> NDArray[Any]:
+    height, width, channels = pixels.shape
+    return new_array((height * scale, width * scale, channels), pixels.dtype)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from tunectl.errors import UsageError
 
@@ -44,4 +45,15 @@ def through_array(image: Image.Image, run: Callable[[NDArray[Any]], NDArray[Any]
     array = np.array(image)
     if image.mode in ("L", "RGB"):
         return Image.fromarray(run(array))
-    return Image.fromarray(np.concatenate([run(array[..., :-1]), array[..., -1:]], axis=2))
+    restored = run(array[..., :-1])
+    opacity = enlarged(array[..., -1], len(restored) // len(array))
+    return Image.fromarray(np.concatenate([restored, opacity[..., None]], axis=2))
+
+
+def enlarged(plane: NDArray[Any], scale: int) -> NDArray[Any]:
+    """(H, W) made `scale` times as high and wide, linear between pixels."""
+    if scale == 1:
+        return plane
+    as_tensor = torch.from_numpy(plane.astype(np.float32))[None, None]
+    larger = interpolate(as_tensor, scale_factor=scale, mode="bilinear")[0, 0].numpy()
+    return (larger.round() if plane.dtype.kind == "u" else larger).astype(plane.dtype)

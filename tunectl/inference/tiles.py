@@ -30,6 +30,11 @@ class Span:
     core_end: int
 
     @property
+    def core(self) -> slice:
+        """The core within the picture."""
+        return slice(self.core_start, self.core_end)
+
+    @property
     def inside(self) -> slice:
         """The core within the window."""
         return slice(self.core_start - self.start, self.core_end - self.start)
@@ -83,18 +88,21 @@ def run_tiled(
     """Send `source` window by window through `step` into `sink`; both are (C, H, W).
 
     Samples are uint8, uint16 or float32; `step` sees (1, C, h, w) float32 in [0, 1] and returns
-    the same shape. Whole-number sinks are rounded and clamped, float ones stored as they come.
-    `mask`, (H, W) of any of these types, is cut the same way and given along as (1, 1, h, w).
+    the same shape, or both it and the sink are larger by one factor. Whole-number sinks are rounded
+    and clamped, float ones stored as they come. `mask`, (H, W) of any of these types, is cut the
+    same way and given along as (1, 1, h, w).
     `band_done` is called after each row of windows.
     """
     height, width = source.shape[-2:]
+    scale = sink.shape[-1] // width
     rows, columns = grid.cover(height, width)
     for row in rows:
         for column in columns:
             x = _cut(source, row, column)
             y = step(x, None if mask is None else _cut(mask[None], row, column))
-            core = _as_samples(y[0, :, row.inside, column.inside], sink.dtype)
-            place = sink[:, row.core_start : row.core_end, column.core_start : column.core_end]
+            inside = y[0, :, _times(row.inside, scale), _times(column.inside, scale)]
+            core = _as_samples(inside, sink.dtype)
+            place = sink[:, _times(row.core, scale), _times(column.core, scale)]
             place.copy_(core[:, : place.shape[1], : place.shape[2]])
         band_done()
 
@@ -111,6 +119,10 @@ def shrink(plane: Tensor, most: float) -> Tensor:
         strip = _samples(plane[:, top : top + STRIP * factor])
         strips.append(avg_pool2d(strip, factor, ceil_mode=True) if factor > 1 else strip)
     return torch.cat(strips, 2)
+
+
+def _times(part: slice, scale: int) -> slice:
+    return slice(part.start * scale, part.stop * scale)
 
 
 def _cut(plane: Tensor, row: Span, column: Span) -> Tensor:

@@ -41,6 +41,7 @@ class Network(nn.Module):
     stride: int
     sites: dict[str, Site]
     shortcut: str | None = None
+    scale = 1  # how many times higher and wider than its input the output is
 
     def body(self, x: Tensor) -> Tensor:
         """Map (N, 3, H, W) to the same shape, H and W being multiples of `stride`."""
@@ -54,7 +55,7 @@ class Network(nn.Module):
         and cropped back.
         """
         height, width = x.shape[-2:]
-        return self.body(self.fit(x))[..., :height, :width]
+        return self.body(self.fit(x))[..., : height * self.scale, : width * self.scale]
 
     @property
     def styled(self) -> list[str]:
@@ -152,7 +153,7 @@ def receptive_radius(network: Network) -> int:
         with torch.inference_mode():
             moved = (probe(strip) - probe(torch.zeros_like(strip[:1]))).abs().amax(dim=(1, 2)) > 0
         reach = max(
-            int((row.nonzero()[:, 0] - (half + phase)).abs().max())
+            int((row.nonzero()[:, 0] // network.scale - (half + phase)).abs().max())
             for phase, row in enumerate(moved)
         )
         if reach < half - stride:

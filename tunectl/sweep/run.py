@@ -50,6 +50,8 @@ def run(
     strips = []
     for name in models:
         model = load(name, device=device, precision=precision)
+        if model.scale > 1:
+            raise UsageError(f"{name}: enlarges pictures", "name models that keep their size")
         if styles:
             set_styles(model, styles)
         done = 0

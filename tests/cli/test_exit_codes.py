@@ -1,0 +1,119 @@
+"""Every exit code that the README promises, by a command that ends with it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import draw
+from PIL import Image
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def ends_well(cli, folder: Path, model: Path) -> int:
+    return cli("apply", folder / "good.png", "-m", model, "-o", folder / "out.png", "-a", 0.5)[0]
+
+
+def one_of_two_fails(cli, folder: Path, model: Path) -> int:
+    (folder / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n nothing more")
+    code: int = cli("apply", folder, "-m", model, "-o", folder / "out", "-a", 0.5)[0]
+    assert (folder / "out" / "good.png").exists()
+    return code
+
+
+def wrong_usage(cli, folder: Path, model: Path) -> int:
+    assert cli("apply", "--no-such-option")[0] == 2
+    return cli("apply", folder / "good.png", "-m", model, "-a", 1.5)[0]
+
+
+def refused(cli, folder: Path, model: Path) -> int:
+    assert cli("apply", folder / "good.png", "-m", "no-such-model")[0] == 3
+    torn = folder / "torn.safetensors"
+    torn.write_bytes(model.read_bytes()[:-9])
+    assert cli("apply", folder / "good.png", "-m", torn)[0] == 3
+    (folder / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n nothing more")
+    return cli("apply", folder / "bad.png", "-m", model, "-o", folder / "o.png", "-a", 0)[0]
+
+
+def no_such_device(cli, folder: Path, model: Path) -> int:
+    device = f"cuda:{torch.cuda.device_count()}"
+    return cli("apply", folder / "good.png", "-m", model, "-a", 0.5, "--device", device)[0]
+
+
+def diverges(cli, folder: Path, _model: Path) -> int:
+    fields = ["--network-field", "width=8", "--network-field", "blocks=1"]
+    words = ["train", "--data", folder, "--level", 25, "--network", "adafm-net", *fields]
+    words += ["--steps", 40, "--batch", 2, "--draws", 1, "--patch", 16, "--lr", 1e30, "--warmup", 0]
+    return cli(*words, "--device", "cpu", "-o", folder / "m.safetensors")[0]
+
+
+def _stopped(folder: Path, model: Path, number: int) -> int:
+    (folder / "many").mkdir()
+    for i in range(40):
+        (folder / "many" / f"{i}.png").hardlink_to(folder / "good.png")
+    words = ["apply", folder / "many", "-m", model, "-o", folder / "out", "-a", 0.5]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tunectl", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    assert process.stdout
+    process.stdout.readline()  # the first picture is done
+    process.send_signal(number)
+    process.communicate()
+    return process.returncode
+
+
+def interrupted(_cli, folder: Path, model: Path) -> int:
+    return _stopped(folder, model, signal.SIGINT)
+
+
+def terminated(_cli, folder: Path, model: Path) -> int:
+    return _stopped(folder, model, signal.SIGTERM)
+
+
+def nobody_reads(_cli, _folder: Path, _model: Path) -> int:
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(1); from tunectl.cli.app import main; "
+         "import sys; sys.argv = ['tunectl', 'models', 'list']; main()"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert process.stdout
+    process.stdout.close()
+    return process.wait()
+
+
+CODES: dict[int, Callable[..., int]] = {
+    0: ends_well,
+    1: one_of_two_fails,
+    2: wrong_usage,
+    3: refused,
+    4: no_such_device,
+    5: diverges,
+    130: interrupted,
+    141: nobody_reads,
+    143: terminated,
+}
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_exit_code(code: int, cli, tmp_path: Path, tunable_file: Path):
+    Image.fromarray(draw(48, 40, 0)).save(tmp_path / "good.png")
+    model = tmp_path / "model" / "m.safetensors"
+    model.parent.mkdir()
+    shutil.copy(tunable_file, model)
+    assert CODES[code](cli, tmp_path, model) == code
+
+
+def test_these_are_the_readmes():
+    sentence = README.read_text().partition("Exit codes:")[2].partition("\n`")[0]
+    assert sorted(map(int, re.findall(r"\b\d+\b", sentence))) == sorted(CODES)
