@@ -1,11 +1,11 @@
 """How well knobs behave, apart from the PSNR that `tunectl evaluate` prints.
 
-    python tests/benchmarks/knob.py IMAGES MODEL [MODEL ...] [--limit N] [--rivals FOLDER]
+    python tests/benchmarks/knob.py IMAGES MODEL... [--limit N] [--rivals FOLDER] [--plot PNG]
 
 A row a model: parameters and multiplications a pixel; flat pictures of 240 x 320, which must stay
 as they are at every alpha; how evenly the output moves with alpha; whether PSNR at the two ends of
 the knob moves one way only. With FOLDER, which holds FFDNet, also the error in luma and in chroma
-apart. Noise is not clipped.
+apart. Noise is not clipped. PNG gets the tint of flat white along alpha as curves.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from rival_models import load_rival
 from torch import Tensor
 
 from tunectl.evaluation.cases import degraded, load_pictures
+from tunectl.evaluation.chart import Curve, draw_chart
 from tunectl.evaluation.metrics import mean, psnr
 from tunectl.evaluation.smoothness import smoothness
 from tunectl.inference.load import load
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--level", default="5,15,25,35,50,75", help="for luma and chroma")
     parser.add_argument("--rivals", type=Path)
     parser.add_argument("--limit", type=int)
+    parser.add_argument("--plot", type=Path)
     given = parser.parse_args()
     levels = [float(level) for level in given.level.split(",")]
     pictures = load_pictures(given.images, limit=given.limit)
@@ -54,6 +56,10 @@ def main() -> None:
         *("model", *FLAT, "white's tint", "a pixel's shift, most"),
     )
     rows(models, flat)
+    if given.plot is not None:
+        curves = [Curve(name, white_tint(model)) for name, model in models.items()]
+        title = "Flat white: how far its channels drift apart"
+        draw_chart(given.plot, title, "alpha", "8-bit steps", curves)
     table(
         "The first picture at the middle level, alpha in hundredths: change per hundredth",
         *("model", "most", "most / mean", "distance from alpha 0 grows"),
@@ -96,8 +102,7 @@ def flat(model: Model) -> list[str]:
         picture = torch.tensor(colour, dtype=torch.float32).view(1, 3, 1, 1).repeat(1, 1, 240, 320)
         shift = 0.0
         for i in range(11):
-            with torch.inference_mode():
-                moved = (model.fold(i / 10)(picture) - picture) * 255
+            moved = move(model, picture, i / 10)
             means = moved.mean(dim=(2, 3))
             shift = max(shift, float(means.abs().max()))
             pixel = max(pixel, float(moved.abs().max()))
@@ -105,6 +110,21 @@ def flat(model: Model) -> list[str]:
                 tint = max(tint, float(means.max() - means.min()))
         cells.append(f"{shift:.2f}")
     return [*cells, f"{tint:.2f}", f"{pixel:.2f}"]
+
+
+def move(model: Model, picture: Tensor, alpha: float) -> Tensor:
+    with torch.inference_mode():
+        return (model.fold(alpha)(picture) - picture) * 255
+
+
+def white_tint(model: Model) -> list[tuple[float, float]]:
+    """At each alpha, how far the means of white's channels are apart."""
+    white = torch.ones(1, 3, 240, 320)
+    points = []
+    for i in range(21):
+        means = move(model, white, i / 20).mean(dim=(2, 3))
+        points.append((i / 20, float(means.max() - means.min())))
+    return points
 
 
 def evenness(model: Model, picture: Tensor) -> list[str]:

@@ -27,7 +27,7 @@ class AdaINNetFields:
     """
 
     width: int = 16
-    levels: int = 3
+    levels: int = 4
 
 
 def _conv(inputs: int, outputs: int) -> nn.Conv2d:

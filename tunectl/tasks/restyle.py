@@ -34,7 +34,7 @@ class RestyleFields:
     """
 
     size: int = 512
-    style: float = 10.0
+    style: float = 3.0
     pixels: float = 10.0
 
 

@@ -47,4 +47,4 @@ learn dni-joint "${train[@]}" --tuner dni --level 20-80 --lr 1e-3 --steps $((bas
 learn ftn-joint "${train[@]}" --tuner ftn --level 20-80 --lr 1e-3 --steps $((base_steps + steps))
 tuned+=("$out"/{dni,ftn}-joint.safetensors)
 
-bash "$here/papers_table.sh" "$measured" "$out"
+bash "$here/papers_table.sh" "$measured" "$out" "$out"
