@@ -91,9 +91,11 @@ def test_the_main_job_makes_the_example_better(cli, tmp_path: Path):
     assert psnr(out) > psnr(ROOT / "weights/example/noisy.png") + 4
 
 
-def test_the_python_lines_of_the_readme_run():
+def test_the_python_lines_of_the_readme_run(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (code,) = [block for kind, block in BLOCKS if kind == "python"]
     picture = Image.open(ROOT / "weights/example/noisy.png").crop((0, 0, 64, 48))
+    picture.save("photo.jpg")
     space = {"picture": picture}
     exec(code, space)
     assert space["better"].size == picture.size

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from conftest import draw
+from PIL import Image, ImageCms
 
 import tunectl
 from tunectl import checkpoint
@@ -15,11 +16,12 @@ from tunectl.errors import (
     AlphaError,
     CheckpointError,
     IncompatibleError,
+    PictureError,
     ResourceError,
     UsageError,
 )
 from tunectl.evaluation.metrics import psnr
-from tunectl.header import Header, Part
+from tunectl.header import Header, Part, read_header
 from tunectl.inference import memory
 from tunectl.inference.engine import Engine
 from tunectl.inference.find import find_model
@@ -150,9 +152,29 @@ def test_every_kind_of_picture_comes_back_as_its_kind(tunable_file: Path):
     result = model(image, level=20)
     assert result.mode == "RGBA"
     assert np.asarray(result)[..., 3].min() == 77
-    for wrong in (array.astype(np.int32), np.zeros((2, 2, 5)), image.convert("CMYK"), "a.png"):
+    for wrong in (array.astype(np.int32), np.zeros((2, 2, 5)), image.convert("CMYK"), b"PNG"):
         with pytest.raises(UsageError):
             model(wrong, alpha=0.5)
+
+
+def test_a_file_comes_back_as_an_upright_picture(tunable_file: Path, tmp_path: Path):
+    model = load(tunable_file, device="cpu", precision="fp32")
+    array = draw(20, 30, 0)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(array).save(tmp_path / "a.png", exif=exif, icc_profile=profile)
+    restored = model(tmp_path / "a.png", alpha=0.5)
+    turned = model(np.ascontiguousarray(np.rot90(array, -1)), alpha=0.5)
+    assert (restored.size, restored.mode) == ((20, 30), "RGB")
+    assert np.array_equal(np.asarray(restored), turned)
+    assert restored.info["icc_profile"] == profile
+    assert restored.getexif().get(0x0112, 1) == 1
+    Image.fromarray(array[..., 0].astype(np.uint16) << 8).save(tmp_path / "deep.png")
+    with pytest.raises(UsageError, match="more than 8 bits"):
+        model(str(tmp_path / "deep.png"), alpha=0.5)
+    with pytest.raises(PictureError):
+        model(tmp_path / "none.png", alpha=0.5)
 
 
 def test_level_goes_through_the_calibration(tunable_file: Path):
@@ -239,8 +261,8 @@ def test_styles_of_one_base_are_mixed(tmp_path: Path):
     plain = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
     for source, target in zip((bundled, other), plain, strict=True):
         fold_file(source, 1.0, target)
-    mixed = mix_files(plain, [0.5, 0.5], tmp_path / "m.safetensors")
-    assert mixed.task == replace(header.task, fields={})
+    mix_files(plain, [0.5, 0.5], tmp_path / "m.safetensors")
+    assert read_header(tmp_path / "m.safetensors").task == replace(header.task, fields={})
     picture = torch.rand(3, 48, 48)
     model = tunectl.load(tmp_path / "m.safetensors", device="cpu", precision="fp32")
     expected = tunectl.load(bundled, device="cpu", precision="fp32")(picture, 0.75)

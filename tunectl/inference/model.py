@@ -6,7 +6,8 @@ import contextlib
 import functools
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from tunectl.header import Header
 from tunectl.inference.compose import compose
 from tunectl.inference.engine import Engine
 from tunectl.inference.memory import SHARE, bytes_per_pixel, choose_tile, free_bytes
-from tunectl.inference.samples import planes, samples, through_array
+from tunectl.inference.samples import open_upright, planes, samples, through_array
 from tunectl.inference.tiles import SMALLEST_SIDE, Grid, Step, run_tiled, shrink
 from tunectl.knob import Alpha, Knob, check_alpha, check_one
 from tunectl.networks import Network, fixed_statistics, norms_of
@@ -98,6 +99,21 @@ class Model:
             raise AlphaError("this model has a knob", "give --alpha 0 to 1, or --level")
         return self.network.fold(check_alpha(alpha, extrapolate, self._knob().lowest))
 
+    @overload
+    def __call__(
+        self,
+        picture: str | Path,
+        alpha: Alpha | None = None,
+        level: float | None = None,
+        *,
+        alpha_map: NDArray[Any] | None = None,
+        chroma_alpha: float | None = None,
+        blend: float = 1.0,
+        keep_colours: bool = False,
+        extrapolate: bool = False,
+    ) -> Image.Image: ...
+
+    @overload
     def __call__(
         self,
         picture: Picture,
@@ -109,10 +125,24 @@ class Model:
         blend: float = 1.0,
         keep_colours: bool = False,
         extrapolate: bool = False,
-    ) -> Picture:
+    ) -> Picture: ...
+
+    def __call__(
+        self,
+        picture: str | Path | Tensor | Image.Image | NDArray[np.generic],
+        alpha: Alpha | None = None,
+        level: float | None = None,
+        *,
+        alpha_map: NDArray[Any] | None = None,
+        chroma_alpha: float | None = None,
+        blend: float = 1.0,
+        keep_colours: bool = False,
+        extrapolate: bool = False,
+    ) -> Tensor | Image.Image | NDArray[np.generic]:
         """Restore a picture at one alpha (see `fold`), or at the alpha calibrated for `level`.
 
-        Takes and returns the same kind: a tensor (N, C, H, W) or (C, H, W) in [0, 1]; an array
+        Takes and returns the same kind, or the name of a file, which gives an upright PIL picture,
+        its profile in `info`: a tensor (N, C, H, W) or (C, H, W) in [0, 1]; an array
         (H, W) or (H, W, C), uint8, uint16 or floating in [0, 1]; a PIL picture of mode L, LA, RGB
         or RGBA, whose opacity is kept. C is 3; 1 for gray, which stays gray; in arrays also 4, the
         inks of CMYK. The result is clamped to the range.
@@ -129,6 +159,8 @@ class Model:
             alpha = self.alpha(level)
         mask = None if alpha_map is None else torch.from_numpy(samples(alpha_map))
         step = self._step(alpha, mask is not None, chroma_alpha, blend, keep_colours, extrapolate)
+        if isinstance(picture, str | Path):
+            picture = open_upright(picture)
         if isinstance(picture, Tensor):
             batch = picture[None] if picture.ndim == 3 else picture
             if batch.ndim != 4 or batch.shape[1] not in (1, 3):
@@ -145,7 +177,7 @@ class Model:
             return self._run_array(step, picture, mask)
         raise UsageError(
             f"a {type(picture).__name__} is not a picture",
-            "give a tensor, an array or a PIL picture",
+            "give a tensor, an array, a PIL picture or the name of a file",
         )
 
     def estimate(

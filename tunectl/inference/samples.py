@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from tunectl.errors import UsageError
+from tunectl.images import read_picture
 
 
 def planes(array: NDArray[Any]) -> Tensor:
@@ -35,8 +37,36 @@ def samples(array: NDArray[Any]) -> NDArray[Any]:
     raise UsageError(f"samples of type {array.dtype} are not known", "give uint8 or floats")
 
 
+def open_upright(path: str | Path) -> Image.Image:
+    """A file's picture as a viewer shows it, mode L, LA, RGB or RGBA, its profile in `info`.
+
+    Raises PictureError for a file that cannot be read, UsageError for one that a PIL picture
+    cannot hold without loss.
+    """
+    picture = read_picture(Path(path))
+    if picture.pixels.dtype != np.uint8 or picture.pixels.shape[2] == 4:
+        raise UsageError(
+            f"{path}: has more than 8 bits a sample, or inks, which no PIL picture holds",
+            "use `tunectl apply`, or give its samples as an array",
+        )
+    pixels = (
+        [picture.pixels] if picture.alpha is None else [picture.pixels, picture.alpha[..., None]]
+    )
+    array = np.concatenate(pixels, axis=2)
+    image = Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+    if picture.exif is not None:
+        image.info["exif"] = picture.exif
+    image = ImageOps.exif_transpose(image)
+    if picture.icc is not None:
+        image.info["icc_profile"] = picture.icc
+    return image
+
+
 def through_array(image: Image.Image, run: Callable[[NDArray[Any]], NDArray[Any]]) -> Image.Image:
-    """A PIL picture with `run` over its colours, (H, W) or (H, W, 3); its opacity is kept."""
+    """A PIL picture with `run` over its colours, (H, W) or (H, W, 3).
+
+    Its opacity and its `info`, such as the profile, are kept.
+    """
     if image.mode not in ("L", "LA", "RGB", "RGBA"):
         raise UsageError(
             f"a PIL picture of mode {image.mode} is not restored as it is",
@@ -44,10 +74,13 @@ def through_array(image: Image.Image, run: Callable[[NDArray[Any]], NDArray[Any]
         )
     array = np.array(image)
     if image.mode in ("L", "RGB"):
-        return Image.fromarray(run(array))
-    restored = run(array[..., :-1])
-    opacity = enlarged(array[..., -1], len(restored) // len(array))
-    return Image.fromarray(np.concatenate([restored, opacity[..., None]], axis=2))
+        made = Image.fromarray(run(array))
+    else:
+        restored = run(array[..., :-1])
+        opacity = enlarged(array[..., -1], len(restored) // len(array))
+        made = Image.fromarray(np.concatenate([restored, opacity[..., None]], axis=2))
+    made.info = dict(image.info)
+    return made
 
 
 def enlarged(plane: NDArray[Any], scale: int) -> NDArray[Any]:
