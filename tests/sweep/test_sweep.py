@@ -17,6 +17,7 @@ from tunectl.images.screen import for_screen
 from tunectl.inference.load import load
 from tunectl.sweep.frames import sweep
 from tunectl.sweep.page import LIMIT, page
+from tunectl.sweep.stills import in_256_colours
 from tunectl.sweep.views import PART, WHOLE, View, part, parts, whole
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -254,3 +255,16 @@ def test_the_page_in_a_browser(cli, tunable_file: Path, noisy: tuple[Path, Path]
     assert "sigma" in found["told"]
     name = str(noisy[0]).replace("'", "'\"'\"'")
     assert found["command"] == f"tunectl apply '{name}' -m {tunable_file} --alpha 0.6"
+
+
+def test_a_gifs_few_colours_are_scattered_not_banded():
+    down, across = np.mgrid[0:200, 0:304]
+    smooth = np.stack([across * 0.8, down * 1.2, (across + down) * 0.4 + 20], 2).astype(np.uint8)
+
+    def blocks(picture: Image.Image) -> np.ndarray:
+        pixels = np.asarray(picture.convert("RGB"), float)
+        return pixels.reshape(25, 8, 38, 8, 3).mean((1, 3))
+
+    picture = Image.fromarray(smooth)
+    off = np.abs(blocks(in_256_colours(picture)) - blocks(picture)).mean()
+    assert off < 0.5 * np.abs(blocks(picture.quantize()) - blocks(picture)).mean()

@@ -65,7 +65,7 @@ def animation(path: Path, strips: Sequence[Strip], view: int) -> None:
     lasts = [HOLD if p in (pictures[0], pictures[-1]) else STEP for p in there_and_back]
     kind = MOVING[path.suffix.lower()]
     if kind == "GIF":
-        there_and_back = [p.quantize(dither=Image.Dither.FLOYDSTEINBERG) for p in there_and_back]
+        there_and_back = [in_256_colours(p) for p in there_and_back]
     file = io.BytesIO()
     there_and_back[0].save(
         file,
@@ -77,6 +77,12 @@ def animation(path: Path, strips: Sequence[Strip], view: int) -> None:
         quality=85,
     )
     write_new(path, file.getvalue())
+
+
+def in_256_colours(picture: Image.Image) -> Image.Image:
+    """A palette picture whose in-between colours are scattered pixels, as GIF needs it."""
+    # Pillow dithers only towards a palette that it is given.
+    return picture.quantize(palette=picture.quantize(), dither=Image.Dither.FLOYDSTEINBERG)
 
 
 def _within(size: tuple[int, int], width: int) -> tuple[int, int]:
