@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 
 from tunectl.errors import UsageError
 from tunectl.tasks import build_task
+from tunectl.tasks.jpeg_quality import luma_table
 from tunectl.tasks.noise_level import noise_level
 
 
@@ -149,6 +151,12 @@ def test_pictures_of_any_size_have_a_noise_level(shape):
     assert noise_level(np.full(shape, 255, np.uint8)) == 0
 
 
+def saved(array: np.ndarray, quality: int, **options: Any) -> np.ndarray:
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "JPEG", quality=quality, **options)
+    return np.asarray(Image.open(file))
+
+
 @pytest.mark.parametrize("quality", range(1, 101, 9))
 def test_the_quality_is_read_from_the_tables(quality):
     file = io.BytesIO()
@@ -156,4 +164,61 @@ def test_the_quality_is_read_from_the_tables(quality):
     tables = Image.open(file).quantization
     pixels = draw(16, 16, 0)
     assert build_task("deblock").estimate(pixels, tables) == quality
-    assert build_task("deblock").estimate(pixels) is None
+
+
+def textured(seed: int) -> np.ndarray:
+    noise = np.random.default_rng(seed).normal(0, 6, (200, 240, 1))
+    return (draw(200, 240, seed) + noise).clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("quality", [10, 30, 60, 85])
+@pytest.mark.parametrize("crop", [(0, 0), (3, 5)])
+def test_the_quality_of_a_jpeg_saved_as_something_else_is_told_from_its_pixels(quality, crop):
+    pixels = saved(textured(1), quality)[crop[0] :, crop[1] :]
+    task = build_task("deblock")
+    assert task.estimate(pixels) == pytest.approx(quality, abs=2)
+    assert task.estimate(pixels[..., :1]) is not None
+    deep = (pixels.astype(np.uint16) * 257, pixels.astype(np.float32) / 255)
+    assert [task.estimate(same) for same in deep] == [task.estimate(pixels)] * 2
+
+
+@pytest.mark.parametrize(("first", "second"), [(10, 80), (20, 90), (40, 95)])
+def test_a_jpeg_cropped_and_saved_again_keeps_the_quality_of_the_first(first, second):
+    again = saved(saved(textured(2), first)[5:, 2:], second)
+    file = {0: luma_table(second).tolist()}
+    assert build_task("deblock").estimate(again, file) == pytest.approx(first, abs=2)
+    once = saved(textured(2), second)
+    assert build_task("deblock").estimate(once, file) == second
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (7, 300, 1), (9, 9, 3), (200, 240, 3)])
+def test_what_was_never_a_jpeg_has_no_quality(shape):
+    noise = np.random.default_rng(0).normal(128, 20, shape).clip(0, 255).astype(np.uint8)
+    task = build_task("deblock")
+    assert task.estimate(noise) == 100
+    assert task.estimate(np.full(shape, 77, np.uint8)) == 100
+    smooth = np.broadcast_to(np.linspace(0, 1, shape[1])[None, :, None], shape)
+    assert task.estimate(smooth) == 100
+
+
+def test_what_deblock_learns_from_is_saved_as_its_fields_say():
+    clean = torch.from_numpy(textured(3)).permute(2, 0, 1)[None] / 255
+    plain, sharp = (
+        build_task("deblock", {"aligned": True, "subsampling": how}).degrade(clean, 60, generator())
+        for how in ("4:2:0", "4:4:4")
+    )
+    expected = saved(textured(3), 60, subsampling=0)
+    assert np.array_equal(sharp[0].permute(1, 2, 0).mul(255).round().byte().numpy(), expected)
+    mixed = build_task("deblock", {"aligned": True, "subsampling": "mixed"})
+    found = [mixed.degrade(clean, 60, generator(seed)) for seed in range(8)]
+    assert all(torch.equal(x, plain) or torch.equal(x, sharp) for x in found)
+    assert len({x.numpy().tobytes() for x in found}) == 2
+
+    twice = build_task("deblock", {"twice": 1})
+    assert "twice" in twice.protocol
+    once = build_task("deblock").degrade(clean, 20, generator())
+    again = [twice.degrade(clean, 20, generator(seed)) for seed in range(4)]
+    assert all((x - clean).square().mean() > 0.9 * (once - clean).square().mean() for x in again)
+    for fields in ({"subsampling": "4:1:1"}, {"twice": 1.5}):
+        with pytest.raises(UsageError, match="is not"):
+            build_task("deblock", fields)

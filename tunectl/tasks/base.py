@@ -16,6 +16,11 @@ from tunectl.errors import UsageError
 Tables = Mapping[int, Sequence[int]]
 
 
+def eight_bit_scale(pixels: NDArray[Any]) -> float:
+    """What samples of uint8, uint16 or, in [0, 1], floats are to be multiplied by for 0 to 255."""
+    return 255 / {"uint8": 255, "uint16": 65535}.get(pixels.dtype.name, 1)
+
+
 class Task:
     """Degrades clean pictures at a level in the task's own unit.
 

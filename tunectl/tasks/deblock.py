@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import io
 import math
 from dataclasses import dataclass
@@ -16,33 +15,43 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pad
 
+from tunectl.errors import UsageError
 from tunectl.knob import SYMBOLS
-from tunectl.tasks.base import Tables, Task
+from tunectl.tasks.base import Tables, Task, eight_bit_scale
+from tunectl.tasks.jpeg_quality import ijg_scale, quality_of_pixels, quality_of_table
 
-LUMA_BASE = np.array(  # Annex K of the JPEG standard
-    [
-        *(16, 11, 10, 16, 24, 40, 51, 61),
-        *(12, 12, 14, 19, 26, 58, 60, 55),
-        *(14, 13, 16, 24, 40, 57, 69, 56),
-        *(14, 17, 22, 29, 51, 87, 80, 62),
-        *(18, 22, 37, 56, 68, 109, 103, 77),
-        *(24, 35, 55, 64, 81, 104, 113, 92),
-        *(49, 64, 78, 87, 103, 121, 120, 101),
-        *(72, 92, 95, 98, 112, 100, 103, 99),
-    ]
-)
+SUBSAMPLINGS = {"4:4:4": 0, "4:2:0": 2}
+# Without a trace of compression there is next to nothing to remove.
+UNTOUCHED = 100.0
+LOOKED_AT = 2048  # pixels a side, of which its past is told
 
 
 @dataclass(frozen=True)
 class DeblockFields:
-    """`aligned`: the 8x8 blocks start at the picture's corner, as in a file straight from the
-    encoder. Off, the grid has a random phase, as in a cropped photo, which training needs."""
+    """How the files are made that the task learns from.
+
+    `aligned`: the 8x8 blocks start at the picture's corner, as in a file straight from the
+    encoder. Off, the grid has a random phase, as in a cropped photo, which training needs.
+    `subsampling` of colour is 4:2:0, 4:4:4 or mixed, half and half. `twice` is the share of
+    pictures that are compressed once more, before or after, on a grid of another phase and at a
+    quality of at least the level's: saved pictures are cropped and saved again.
+    """
 
     aligned: bool = False
+    subsampling: str = "4:2:0"
+    twice: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.subsampling not in (*SUBSAMPLINGS, "mixed"):
+            raise UsageError(
+                f"subsampling {self.subsampling!r} is not known", "give 4:2:0, 4:4:4 or mixed"
+            )
+        if not 0 <= self.twice <= 1:
+            raise UsageError(f"twice {self.twice:g} is not a share", "give 0 to 1")
 
 
 class Deblock(Task):
-    """Levels are IJG qualities, 1 to 100, of Pillow's encoder; colour is stored at 4:2:0."""
+    """Levels are IJG qualities, 1 to 100, of Pillow's encoder."""
 
     Fields = DeblockFields
     symbol = SYMBOLS["deblock"]
@@ -53,29 +62,42 @@ class Deblock(Task):
     @property
     def protocol(self) -> str:
         phase = "from the corner" if self.fields.aligned else "at any phase"
+        twice = f", {self.fields.twice:.0%} saved twice" if self.fields.twice else ""
         return (
-            f"JPEG of quality as columns by Pillow {PIL.__version__}, colour at 4:2:0, "
-            f"blocks {phase}"
+            f"JPEG of quality as columns by Pillow {PIL.__version__}, "
+            f"colour at {self.fields.subsampling}, blocks {phase}{twice}"
         )
 
     def degrade(
         self, clean: Tensor, level: float, generator: torch.Generator, gray: Tensor | None = None
     ) -> Tensor:
         pictures = []
-        height, width = clean.shape[-2:]
         for i, picture in enumerate(clean):
-            top = left = 0
-            if not self.fields.aligned:
-                top, left = torch.randint(
-                    8, (2,), generator=generator, device=generator.device
-                ).tolist()
-            shifted = pad(picture[None], (left, 0, top, 0), mode="replicate")[0]
-            if gray is not None and bool(gray[i]):
-                coded = _recode(shifted[:1], round(level)).expand(3, -1, -1)
-            else:
-                coded = _recode(shifted, round(level))
-            pictures.append(coded[:, top : top + height, left : left + width])
+            lone = gray is not None and bool(gray[i])
+            coded = picture[:1] if lone else picture
+            for quality in self._qualities(round(level), generator):
+                coded = self._code(coded, quality, generator)
+            pictures.append(coded.expand(len(picture), -1, -1))
         return torch.stack(pictures).to(clean.device)
+
+    def _qualities(self, level: int, generator: torch.Generator) -> list[int]:
+        """One after the other; the worst is the level."""
+        if _draw(1000, generator) >= 1000 * self.fields.twice:
+            return [level]
+        other = level + _draw(max(1, 96 - level), generator)
+        return [level, other] if _draw(2, generator) else [other, level]
+
+    def _code(self, picture: Tensor, quality: int, generator: torch.Generator) -> Tensor:
+        height, width = picture.shape[-2:]
+        top = left = 0
+        if not self.fields.aligned:
+            top, left = _draw(8, generator), _draw(8, generator)
+        how = self.fields.subsampling
+        if how == "mixed":
+            how = list(SUBSAMPLINGS)[_draw(len(SUBSAMPLINGS), generator)]
+        shifted = pad(picture[None], (left, 0, top, 0), mode="replicate")[0]
+        coded = _recode(shifted, quality, SUBSAMPLINGS[how])
+        return coded[:, top : top + height, left : left + width]
 
     def estimate(
         self,
@@ -83,33 +105,40 @@ class Deblock(Task):
         tables: Tables | None = None,
         seen: NDArray[np.bool_] | None = None,
     ) -> float | None:
-        """The quality whose luma table is nearest to the file's; None without tables."""
-        if not tables or 0 not in tables:
-            return None
-        found = np.asarray(tables[0])
-        return float(min(range(1, 101), key=lambda q: np.abs(_luma_table(q) - found).sum()))
+        """The quality of the worst JPEG that the picture once was.
+
+        That of the file is in its `tables`; one before it, as of a photo that was cropped and
+        saved again, shows in the pixels. Without a trace of any the quality is 100.
+        """
+        file = None if not tables or 0 not in tables else quality_of_table(np.asarray(tables[0]))
+        before = quality_of_pixels(_luma(pixels), aligned=file is None)
+        return min(file or UNTOUCHED, before or UNTOUCHED)
 
     def expected_error(self, level: float) -> float:
-        return 1.5 + 0.4 * math.sqrt(_scale(level))
+        return 1.5 + 0.4 * math.sqrt(ijg_scale(level))
 
 
-def _scale(quality: float) -> float:
-    """The IJG scale of the quantisation tables, in percent."""
-    return 5000 / quality if quality < 50 else 200 - 2 * quality
+def _draw(below: int, generator: torch.Generator) -> int:
+    return int(torch.randint(below, (1,), generator=generator, device=generator.device))
 
 
-@functools.cache
-def _luma_table(quality: int) -> NDArray[np.int64]:
-    """The IJG encoder's luma quantisation table, 64 numbers in natural order."""
-    table: NDArray[np.int64] = np.clip((LUMA_BASE * int(_scale(quality)) + 50) // 100, 1, 255)
-    return table
+def _luma(pixels: NDArray[Any]) -> NDArray[np.floating[Any]]:
+    """(H, W) in 8-bit steps, as JPEG defines it, of the middle of (H, W, C) of any depth.
+
+    The middle begins at a block of the grid from the corner.
+    """
+    top, left = (max(0, side - LOOKED_AT) // 16 * 8 for side in pixels.shape[:2])
+    middle = pixels[top : top + LOOKED_AT, left : left + LOOKED_AT].astype(np.float32)
+    weights = np.array([0.299, 0.587, 0.114] if pixels.shape[2] == 3 else [1.0], np.float32)
+    luma: NDArray[np.floating[Any]] = middle @ (weights * eight_bit_scale(pixels))
+    return luma
 
 
-def _recode(picture: Tensor, quality: int) -> Tensor:
+def _recode(picture: Tensor, quality: int, subsampling: int) -> Tensor:
     """(C, H, W) in [0, 1] through a JPEG file; C of 1 gives a gray file."""
     array = picture.mul(255).round().clamp(0, 255).to("cpu", torch.uint8).permute(1, 2, 0).numpy()
     image = Image.fromarray(np.ascontiguousarray(array[..., 0] if len(picture) == 1 else array))
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=quality, subsampling=2)
+    image.save(file, "JPEG", quality=quality, subsampling=subsampling)
     decoded = np.asarray(Image.open(file), dtype=np.float32)
     return torch.from_numpy(decoded.reshape(*array.shape)).permute(2, 0, 1) / 255

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from tunectl.tasks.base import eight_bit_scale
+
 Floats = NDArray[np.floating[Any]]
 PATCHES = 8_000
 TRIES = 8  # places drawn for each patch that is wanted, where some pixels are not to be looked at
@@ -40,8 +42,7 @@ def noise_level(pixels: NDArray[Any], seen: NDArray[np.bool_] | None = None) -> 
 def _patches(pixels: NDArray[Any], seen: NDArray[np.bool_] | None) -> tuple[Floats, int]:
     """Random (N, 2s, 2s, C) in 8-bit steps, and s: 8, or 4 where the picture is small."""
     height, width, channels = pixels.shape
-    peaks = {"uint8": 255, "uint16": 65535}
-    scale = PEAK / peaks.get(pixels.dtype.name, 1)
+    scale = eight_bit_scale(pixels)
     for side, enough in ((8, 20), (4, 4)):
         rows, columns = (max(0, size - 2 * side + 1) for size in (height, width))
         if rows * columns < enough * channels * side**2:

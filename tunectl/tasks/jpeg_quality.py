@@ -1,0 +1,144 @@
+"""Was a picture once a JPEG, and of which quality? Told from its pixels alone.
+
+An encoder leaves the 8x8 block transform of the luma on a lattice: multiples of the quantisation
+step of each frequency. What was saved again since, as a PNG, cropped, or as another JPEG, still has
+it, blurred by the rounding in between.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+SIDE = 8
+PHASES = [(y, x) for y in range(SIDE) for x in range(SIDE)]
+FIRST_BLOCKS, BLOCKS = 250, 1_500  # looked at for the phase of the grid, and for the quality
+FLAT = 2.0  # coefficients this small say nothing
+ENOUGH = 24  # coefficients above that, without which nothing is told
+COARSE = (95, 92, 90, 88, *range(85, 0, -5))
+# How far rounding since has moved a coefficient: by a PNG, and by JPEGs of falling quality.
+BLURS = (0.4, 1.0, 2.0, 4.0)
+STRAYS = 0.02  # share of coefficients off the lattice, by clipping for one
+SMALLEST = 0.6  # a spread of coefficients below which their rounding is all there is to see
+EVIDENCE = 0.05  # mean logarithm of the likelihood ratio a coefficient, for a lattice to be there
+
+# Annex K of the JPEG standard: the luma table at quality 50.
+LUMA_BASE = np.array(
+    [
+        *(16, 11, 10, 16, 24, 40, 51, 61),
+        *(12, 12, 14, 19, 26, 58, 60, 55),
+        *(14, 13, 16, 24, 40, 57, 69, 56),
+        *(14, 17, 22, 29, 51, 87, 80, 62),
+        *(18, 22, 37, 56, 68, 109, 103, 77),
+        *(24, 35, 55, 64, 81, 104, 113, 92),
+        *(49, 64, 78, 87, 103, 121, 120, 101),
+        *(72, 92, 95, 98, 112, 100, 103, 99),
+    ]
+)
+# Where photos have something left to see: the frequencies (y, x) with 1 <= y + x <= 4.
+FREQUENCIES = [y * SIDE + x for y, x in PHASES if 1 <= y + x <= 4]
+
+
+def ijg_scale(quality: float) -> float:
+    """The IJG scale of the quantisation tables, in percent, at a quality of 1 to 100."""
+    return 5000 / quality if quality < 50 else 200 - 2 * quality
+
+
+@functools.cache
+def luma_table(quality: int) -> NDArray[np.int64]:
+    """The IJG encoder's luma quantisation table, 64 numbers in natural order."""
+    table: NDArray[np.int64] = np.clip((LUMA_BASE * int(ijg_scale(quality)) + 50) // 100, 1, 255)
+    return table
+
+
+def quality_of_table(table: NDArray[Any]) -> int:
+    """The quality, 1 to 100, whose luma table is nearest to 64 numbers in natural order."""
+    return min(range(1, 101), key=lambda quality: int(np.abs(luma_table(quality) - table).sum()))
+
+
+def quality_of_pixels(luma: Floats, aligned: bool = True) -> int | None:
+    """The quality, 1 to 100, of the JPEG that luma (H, W), 0 to 255, once was; None if of none.
+
+    Its blocks may begin anywhere; with `aligned` off no grid that shares its rows or columns with
+    one from the picture's corner counts: that is the file's which the picture was just read from.
+    """
+    phases = [(y, x) for y, x in PHASES if aligned or (y and x)]
+    found = [(_evidence(_blocks(luma, phase, FIRST_BLOCKS), COARSE), phase) for phase in phases]
+    (_, phase) = max(found, key=lambda item: item[0][0])
+    evidence, quality = _evidence(_blocks(luma, phase, BLOCKS), range(100, 0, -1))
+    return quality if evidence > EVIDENCE else None
+
+
+def _blocks(luma: Floats, phase: tuple[int, int], count: int) -> Floats:
+    """(N, K): the chosen frequencies of up to `count` distinct blocks of the grid at `phase`."""
+    top, left = phase
+    if min(luma.shape[0] - top, luma.shape[1] - left) < SIDE:
+        return np.empty((0, len(FREQUENCIES)))
+    windows = sliding_window_view(luma[top:, left:], (SIDE, SIDE))[::SIDE, ::SIDE]
+    windows = windows.reshape(-1, SIDE, SIDE) if windows.size < 64 * count else windows
+    if windows.ndim == 4:
+        rows, columns = windows.shape[:2]
+        chosen = np.random.default_rng(0).choice(rows * columns, count, replace=False)
+        windows = windows[chosen // columns, chosen % columns]
+    dct = _dct()
+    coefficients = (dct @ windows @ dct.T).reshape(-1, SIDE * SIDE)[:, FREQUENCIES]
+    # Drawn pictures repeat themselves, and one block lies on some lattice.
+    distinct: Floats = np.unique(coefficients.round(1), axis=0)
+    return distinct
+
+
+@functools.cache
+def _dct() -> Floats:
+    """The orthonormal DCT-II of 8 values, as a matrix."""
+    k, n = np.mgrid[0:SIDE, 0:SIDE]
+    matrix: Floats = np.cos(math.pi * (2 * n + 1) * k / (2 * SIDE)) * math.sqrt(2 / SIDE)
+    matrix[0] /= math.sqrt(2)
+    return matrix
+
+
+def _evidence(blocks: Floats, qualities: Sequence[int]) -> tuple[float, int]:
+    """The highest mean log likelihood ratio of a coefficient, and the quality that has it."""
+    best = (-math.inf, 0)
+    steps = np.stack([luma_table(quality)[FREQUENCIES] for quality in qualities])
+    columns = [values[values > FLAT] for values in np.abs(blocks).T]
+    count = sum(map(len, columns))
+    if count < ENOUGH:
+        return best
+    for blur in BLURS:
+        total = np.zeros(len(steps))
+        for k, values in enumerate(columns):
+            distinct, inverse = np.unique(steps[:, k], return_inverse=True)
+            if len(values):
+                total += _ratio(values, distinct, blur)[inverse]
+        at = int(total.argmax())
+        best = max(best, (float(total[at]) / count, qualities[at]), key=lambda found: found[0])
+    return best
+
+
+def _ratio(values: Floats, steps: NDArray[Any], blur: float) -> Floats:
+    """(S,): how much likelier sizes of coefficients, all above FLAT, are on the lattice of each
+    step than on none: the sum of the logarithms.
+
+    Off a lattice they are exponential; on it each point has the mass of its cell, blurred. Small
+    ones say nothing: a flat area, too, has them on any lattice.
+    """
+    spread = max(float(values.mean()) - FLAT, SMALLEST)
+    free = -(values - FLAT) / spread - math.log(spread)
+    step = steps[:, None].astype(float)
+    point = np.round(values / step)
+    zero = -np.expm1(-step / (2 * spread))
+    cell = np.exp(-(point - 0.5) * step / spread) * -np.expm1(-step / spread)
+    beyond = np.exp(-(np.floor(FLAT / step) + 0.5) * step / spread)
+    strayed = math.erfc(FLAT / blur / math.sqrt(2))
+    mass = np.where(point == 0, 2 * zero, cell) / (zero * strayed + beyond)
+    offset = (values - point * step) / blur
+    lattice = mass * np.exp(-(offset**2) / 2) / (blur * math.sqrt(2 * math.pi))
+    ratio: Floats = np.log(STRAYS + (1 - STRAYS) * lattice / np.exp(free)).sum(axis=1)
+    return ratio
