@@ -10,8 +10,8 @@ plain=("$models"/base.safetensors "$models"/dedicated-*.safetensors)
 tuned=("$models"/*-{endpoint,path,joint}.safetensors)
 several=()
 for model in "${plain[@]}" "${tuned[@]}"; do several+=(-m "$model"); done
-tunectl evaluate "$measured" "${several[@]}" --level 20,40,60,80 --alpha calibrated ${limit:+--limit "$limit"} \
-    --plot "$pictures/psnr.png"
+tunectl evaluate "$measured" "${several[@]}" --level 20,40,60,80 --alpha calibrated ${limit:+--limit "$limit"}
+mkdir -p "$pictures"
 python "$benchmarks/knob.py" "$measured" "${tuned[@]}" --limit "${limit:-12}" --plot "$pictures/white.png"
 python "$benchmarks/filter_correlation.py" "${plain[@]}" --dni "$models/dni-endpoint.safetensors" \
     --plot "$pictures/correlation.png"
