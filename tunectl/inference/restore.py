@@ -55,12 +55,15 @@ def restore(model: Model, picture: Picture, strength: Strength) -> Restored:
     if picture.alpha is not None and not picture.alpha.all():
         hidden = picture.alpha == 0
         source = fill_transparent(source, picture.alpha)
-    alpha, estimated = strength.alpha, False
+    alpha, estimated, notes = strength.alpha, False, picture.notes
     if model.tunable and alpha is None:
         alpha, estimated = 1.0, strength.alpha_map is None
         if estimated:
             seen = None if hidden is None else ~hidden
-            alpha = model.alpha(model.estimate(picture.pixels, picture.tables, seen))
+            found = model.estimate(picture.pixels, picture.tables, seen)
+            alpha = model.alpha(found)
+            if found == model.nearest_level(0.0):
+                notes = [*notes, "next to nothing to remove was found in it"]
     sink = empty_like(source) if model.scale == 1 else _larger(source, model.scale)
 
     def band_done() -> None:
@@ -84,7 +87,8 @@ def restore(model: Model, picture: Picture, strength: Strength) -> Restored:
     elif hidden is not None:
         sink[hidden] = picture.pixels[hidden]
     level = model.nearest_level(alpha) if isinstance(alpha, int | float) else None
-    return Restored(replace(picture, pixels=sink, alpha=opacity), alpha, level, estimated)
+    restored = replace(picture, pixels=sink, alpha=opacity, notes=notes)
+    return Restored(restored, alpha, level, estimated)
 
 
 def _larger(pixels: NDArray[Any], scale: int) -> NDArray[Any]:
