@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from tunectl.evaluation.cases import degraded, load_pictures
-from tunectl.evaluation.metrics import mean, psnr
+from tunectl.evaluation.metrics import gray, mean, psnr
 from tunectl.inference.load import load
 from tunectl.inference.model import Model
 from tunectl.tasks import build_task
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--gray", action="store_true")
     parser.add_argument("--limit", type=int)
     given = parser.parse_args()
-    pictures = load_pictures(given.images, given.gray, given.limit)
+    pictures = load_pictures(given.images, gray if given.gray else None, given.limit)
     model = load(given.model)
     print(f"{given.images.name}, {len(pictures)} pictures, model {given.model}\n")
     print("| input | sigma | estimate: mean, least, most | PSNR lost: mean, most | PSNR: mean |")

@@ -189,6 +189,8 @@ def test_evaluate_prints_and_writes_tables(
     report = json.loads(text)
     assert code == 0
     assert [table["samples"] for table in report["tables"]] == ["gray", "gray"]
+    _, printed, _ = cli(*together, "--luma")
+    assert [table["samples"] for table in json.loads(printed)["tables"]] == ["gray (Y)"] * 2
     words = ["evaluate", pairs, "--pairs", "_mean:_real", "--luma", "--level", "15,25", *models]
     code, table, _ = cli(*words, "-a", "calibrated,auto")
     assert code == 0

@@ -7,7 +7,7 @@ from conftest import draw
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from tunectl.errors import DataError
-from tunectl.evaluation.metrics import gray, luma, psnr, ssim
+from tunectl.evaluation.metrics import gray, gray_luma, luma, psnr, ssim
 
 
 def pair(channels: int, height: int = 40, width: int = 53) -> tuple[np.ndarray, np.ndarray]:
@@ -59,3 +59,6 @@ def test_gray_and_luma_are_matlabs():
     assert gray(colours).flatten().tolist() == [255, 0, 76, 150, 124]
     y = (luma(colours[None] / 255) * 255).round().flatten().tolist()
     assert y == [235, 16, 81, 145, 122]
+    assert gray_luma(colours).flatten().tolist() == y
+    ramp = torch.arange(256, dtype=torch.uint8).view(1, 16, 16).expand(3, -1, -1)
+    assert torch.equal(gray_luma(ramp), ramp[:1])

@@ -46,7 +46,10 @@ def evaluate(
         typer.Option(metavar="CLEAN:NOISY", help="How names of pairs end, such as _mean:_real."),
     ] = None,
     gray: Annotated[bool, typer.Option("--gray", help="Measure on gray pictures.")] = False,
-    luma: Annotated[bool, typer.Option("--luma", help="Measure Y of YCbCr, not RGB.")] = False,
+    luma: Annotated[
+        bool,
+        typer.Option("--luma", help="Measure Y of YCbCr, not RGB; with --gray, pictures of Y."),
+    ] = False,
     with_ssim: Annotated[bool, typer.Option("--ssim", help="SSIM beside PSNR.")] = False,
     task: Annotated[
         str | None, typer.Option(help="What to measure rivals alone on; models bring their task.")
@@ -99,13 +102,12 @@ def evaluate(
 
     endings = parse_pairs(pairs) if pairs is not None else None
     job, tables = run.evaluate(
-        run.Pictures(folders, levels, noisy, endings, gray, limit),
+        run.Pictures(folders, levels, noisy, endings, gray, luma, limit),
         model if model is not None else ([] if rival else ["denoise"]),
         alpha.split(","),
         rival,
         parse_fields(task_field, "--task-field"),
         task,
-        luma=luma,
         with_ssim=with_ssim,
         device=device,
         precision=precision,

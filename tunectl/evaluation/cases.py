@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from tunectl.errors import DataError, UsageError
-from tunectl.evaluation.metrics import PEAK, gray, luma
+from tunectl.evaluation.metrics import PEAK, luma
 from tunectl.images import find_pictures, read_rgb8
 from tunectl.seeds import seed_of
 from tunectl.tasks import Task
+
+ToGray = Callable[[Tensor], Tensor]  # uint8 (3, H, W) to (1, H, W)
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,11 @@ def degraded(clean: Tensor, task: Task, level: float, index: int) -> tuple[Tenso
     return picture, task.degrade(picture, level, generator)
 
 
-def load_pictures(folder: Path, in_gray: bool = False, limit: int | None = None) -> list[Tensor]:
-    """All pictures of a folder, sorted by name, as uint8 (3, H, W), or (1, H, W) in gray."""
-    return [_load(path, in_gray) for path in _listed(folder)[:limit]]
+def load_pictures(
+    folder: Path, to_gray: ToGray | None = None, limit: int | None = None
+) -> list[Tensor]:
+    """All pictures of a folder, sorted by name, as uint8 (3, H, W), or in gray."""
+    return [_load(path, to_gray) for path in _listed(folder)[:limit]]
 
 
 class Cases:
@@ -80,13 +84,13 @@ class Degraded(Cases):
         folder: Path,
         task: Task,
         levels: Sequence[float],
-        in_gray: bool = False,
+        to_gray: ToGray | None = None,
         limit: int | None = None,
     ) -> None:
         super().__init__(folder.name, task.protocol, [task.check_level(level) for level in levels])
         self.folder, self.task = folder, task
         self.paths = _listed(folder)[:limit]
-        self.pictures = [_load(path, in_gray) for path in self.paths]
+        self.pictures = [_load(path, to_gray) for path in self.paths]
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -108,7 +112,7 @@ class Pairs(Cases):
         noisy: Path,
         endings: tuple[str, str] = ("", ""),
         levels: Sequence[float] = (),
-        in_gray: bool = False,
+        to_gray: ToGray | None = None,
         limit: int | None = None,
     ) -> None:
         """Two pictures are a pair if they are called alike but for `endings` of their stems.
@@ -129,7 +133,7 @@ class Pairs(Cases):
                     f"{path}: has no other half in {noisy}",
                     "call the two alike, or say how their names end with --pairs CLEAN:NOISY",
                 )
-            pair = _load(path, in_gray), _load(other, in_gray)
+            pair = _load(path, to_gray), _load(other, to_gray)
             if pair[0].shape != pair[1].shape:
                 sizes = " and ".join(f"{p.shape[2]} x {p.shape[1]}" for p in pair)
                 raise DataError(
@@ -178,6 +182,6 @@ def _listed(folder: Path) -> list[Path]:
     return found
 
 
-def _load(path: Path, in_gray: bool) -> Tensor:
+def _load(path: Path, to_gray: ToGray | None) -> Tensor:
     picture = torch.from_numpy(read_rgb8(path).copy()).permute(2, 0, 1)
-    return gray(picture) if in_gray else picture
+    return to_gray(picture) if to_gray else picture

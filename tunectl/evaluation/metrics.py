@@ -70,6 +70,16 @@ def luma(picture: Tensor) -> Tensor:
     return ((y + 16) / PEAK)[None, None]
 
 
+def gray_luma(picture: Tensor) -> Tensor:
+    """uint8 (3, H, W) to uint8 (1, H, W): `luma`, rounded; of a gray picture, its gray levels.
+
+    This is what tables of JPEG compress.
+    """
+    if torch.equal(picture[0], picture[1]) and torch.equal(picture[1], picture[2]):
+        return picture[:1]
+    return luma(picture[None] / PEAK)[0].mul(PEAK).round().to(torch.uint8)
+
+
 def _in_8_bits(picture: Tensor) -> Tensor:
     return picture.double().cpu().mul(PEAK).round().clamp(0, PEAK)
 

@@ -10,6 +10,7 @@ from typing import Any
 from tunectl.device import pick_device
 from tunectl.errors import UsageError
 from tunectl.evaluation.cases import Cases, Degraded, Pairs
+from tunectl.evaluation.metrics import gray, gray_luma
 from tunectl.evaluation.rivals import load_rival
 from tunectl.evaluation.subjects import Subject, subject
 from tunectl.evaluation.table import Row, Table, label, measure
@@ -23,7 +24,8 @@ class Pictures:
     """Where cases come from: folders of clean pictures to degrade at `levels`, or pairs.
 
     With `noisy`, a folder, or `endings` of names, clean and degraded pictures are paired, and
-    `levels` are what models are told of them.
+    `levels` are what models are told of them. `gray` makes them gray, by Matlab's rgb2gray, or,
+    with `luma`, of their Y; `luma` alone measures the Y of colour pictures.
     """
 
     folders: Sequence[Path]
@@ -31,14 +33,26 @@ class Pictures:
     noisy: Path | None = None
     endings: tuple[str, str] | None = None
     gray: bool = False
+    luma: bool = False
     limit: int | None = None
 
     def cases(self, folder: Path, task: Task) -> Cases:
         """Of one of the folders. Raises DataError for what is missing."""
+        to_gray = None if not self.gray else gray_luma if self.luma else gray
         if self.noisy is None and self.endings is None:
-            return Degraded(folder, task, self.levels, self.gray, self.limit)
-        noisy, endings = self.noisy or folder, self.endings or ("", "")
-        return Pairs(folder, noisy, endings, self.levels, self.gray, self.limit)
+            cases: Cases = Degraded(folder, task, self.levels, to_gray, self.limit)
+        else:
+            noisy, endings = self.noisy or folder, self.endings or ("", "")
+            cases = Pairs(folder, noisy, endings, self.levels, to_gray, self.limit)
+        cases.over_luma = self.luma and not self.gray
+        return cases
+
+    @property
+    def samples(self) -> str:
+        """What is measured, as the header of a table says it."""
+        if self.gray:
+            return "gray (Y)" if self.luma else "gray"
+        return "Y" if self.luma else "RGB"
 
 
 def evaluate(
@@ -49,7 +63,6 @@ def evaluate(
     task_fields: Mapping[str, Any] | None = None,
     task: str | None = None,
     *,
-    luma: bool = False,
     with_ssim: bool = False,
     device: str = "auto",
     precision: str = "auto",
@@ -69,14 +82,12 @@ def evaluate(
     tables = []
     for folder in pictures.folders:
         cases = pictures.cases(folder, job)
-        cases.over_luma = luma and not pictures.gray
         rows: list[Row] = []
         for one in subjects:
             say(f"{one.name} {one.setting}: {len(cases)} pictures of {cases.title}")
             rows.append(measure(one, cases, with_ssim))
-        samples = "gray" if pictures.gray else "Y" if luma else "RGB"
         levels = [label(level) for level in cases.levels]
-        facts = (cases.title, len(cases), cases.protocol, samples)
+        facts = (cases.title, len(cases), cases.protocol, pictures.samples)
         tables.append(Table(*facts, levels, rows, with_ssim))
     return job, tables
 
