@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import os
 import signal
@@ -251,7 +252,12 @@ def test_previews_show_input_and_every_level(photos: Path, tmp_path: Path, optio
     where = place(photos, tmp_path / "m.safetensors", previews=tmp_path / "seen")
     jobs.train(where, options, "denoise", "adafm-net", [0, 40], TINY, tuner="dni")
     shown = sorted((tmp_path / "seen").iterdir())
-    assert len(shown) == loop.VALIDATIONS
+    assert len(shown) == 1 + loop.VALIDATIONS  # the first before the first step
+    lines = (tmp_path / "m.safetensors.run" / "log.jsonl").read_text().splitlines()
+    log = [json.loads(line) for line in lines]
+    assert log[0]["step"] == 0
+    assert log[0]["loss"] is None
+    assert log[0]["validation"].keys() == log[-1]["validation"].keys()
     with Image.open(shown[-1]) as picture:
         assert picture.width > 6 * 100
         assert picture.height > 1 * 60

@@ -136,9 +136,9 @@ class TrainingProgress:
 
     def show(self, report: Report) -> None:
         """Move the bar; print PSNR by level when there is a fresh measurement."""
-        words = (
-            f"step {report.step}  loss {report.loss:.3f}  {report.megapixels_per_second:.2f} Mpx/s"
-        )
+        words = f"step {report.step}"
+        if report.loss is not None:
+            words += f"  loss {report.loss:.3f}  {report.megapixels_per_second:.2f} Mpx/s"
         self._bar.update(self._task, completed=report.share, description=words)
         if report.validation:
             table = "  ".join(f"{name}: {value:.2f}" for name, value in report.validation.items())

@@ -32,14 +32,14 @@ REPORT_EVERY_SECONDS = 2
 class Report:
     """Where a run stands.
 
-    `loss` is a running mean; `validation` PSNR in dB by level, or what `Task.scores` gives, its
-    names after the level.
+    `loss` is a running mean, None before the first step; `validation` PSNR in dB by level, or
+    what `Task.scores` gives, its names after the level.
     """
 
     step: int
     share: float
     seconds: float
-    loss: float
+    loss: float | None
     megapixels_per_second: float
     validation: dict[str, float] = field(default_factory=dict)
 
@@ -70,6 +70,10 @@ def fit(
     else:
         folder.begin()
     device = run.parameters[0].device
+    if validate and run.step == 0:  # what the run begins from
+        state = Report(0, 0.0, 0.0, None, 0.0, validate())
+        folder.log(dataclasses.asdict(state))
+        report(state)
     offset, start = run.seconds, time.monotonic()
     first_step, saved, reported = run.step, start, 0.0
     next_validation = 1 + math.floor(options.share(run.step, run.seconds) * VALIDATIONS)
