@@ -12,7 +12,7 @@ from PIL import Image
 
 from tunectl.errors import UsageError
 from tunectl.tasks import build_task
-from tunectl.tasks.jpeg_quality import luma_table
+from tunectl.tasks.jpeg import luma_table
 from tunectl.tasks.noise_level import noise_level
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -11,16 +10,20 @@ import numpy as np
 import PIL
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pad
 
 from tunectl.errors import UsageError
 from tunectl.knob import SYMBOLS
 from tunectl.tasks.base import Tables, Task, eight_bit_scale
-from tunectl.tasks.jpeg_quality import ijg_scale, quality_of_pixels, quality_of_table
+from tunectl.tasks.jpeg import (
+    SUBSAMPLINGS,
+    ijg_scale,
+    quality_of_pixels,
+    quality_of_table,
+    recode,
+)
 
-SUBSAMPLINGS = {"4:4:4": 0, "4:2:0": 2}
 # Without a trace of compression there is next to nothing to remove.
 UNTOUCHED = 100.0
 LOOKED_AT = 2048  # pixels a side, of which its past is told
@@ -96,7 +99,7 @@ class Deblock(Task):
         if how == "mixed":
             how = list(SUBSAMPLINGS)[_draw(len(SUBSAMPLINGS), generator)]
         shifted = pad(picture[None], (left, 0, top, 0), mode="replicate")[0]
-        coded = _recode(shifted, quality, SUBSAMPLINGS[how])
+        coded = recode(shifted, quality, SUBSAMPLINGS[how])
         return coded[:, top : top + height, left : left + width]
 
     def estimate(
@@ -132,13 +135,3 @@ def _luma(pixels: NDArray[Any]) -> NDArray[np.floating[Any]]:
     weights = np.array([0.299, 0.587, 0.114] if pixels.shape[2] == 3 else [1.0], np.float32)
     luma: NDArray[np.floating[Any]] = middle @ (weights * eight_bit_scale(pixels))
     return luma
-
-
-def _recode(picture: Tensor, quality: int, subsampling: int) -> Tensor:
-    """(C, H, W) in [0, 1] through a JPEG file; C of 1 gives a gray file."""
-    array = picture.mul(255).round().clamp(0, 255).to("cpu", torch.uint8).permute(1, 2, 0).numpy()
-    image = Image.fromarray(np.ascontiguousarray(array[..., 0] if len(picture) == 1 else array))
-    file = io.BytesIO()
-    image.save(file, "JPEG", quality=quality, subsampling=subsampling)
-    decoded = np.asarray(Image.open(file), dtype=np.float32)
-    return torch.from_numpy(decoded.reshape(*array.shape)).permute(2, 0, 1) / 255

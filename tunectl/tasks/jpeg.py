@@ -1,4 +1,4 @@
-"""Was a picture once a JPEG, and of which quality? Told from its pixels alone.
+"""JPEG: a picture through an encoder, and what a picture tells of those it went through.
 
 An encoder leaves the 8x8 block transform of the luma on a lattice: multiples of the quantisation
 step of each frequency. What was saved again since, as a PNG, cropped, or as another JPEG, still has
@@ -8,15 +8,20 @@ it, blurred by the rounding in between.
 from __future__ import annotations
 
 import functools
+import io
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
 
 Floats = NDArray[np.floating[Any]]
+SUBSAMPLINGS = {"4:4:4": 0, "4:2:0": 2}  # of colour, as Pillow numbers them
 SIDE = 8
 PHASES = [(y, x) for y in range(SIDE) for x in range(SIDE)]
 FIRST_BLOCKS, BLOCKS = 250, 1_500  # looked at for the phase of the grid, and for the quality
@@ -56,6 +61,16 @@ def luma_table(quality: int) -> NDArray[np.int64]:
     """The IJG encoder's luma quantisation table, 64 numbers in natural order."""
     table: NDArray[np.int64] = np.clip((LUMA_BASE * int(ijg_scale(quality)) + 50) // 100, 1, 255)
     return table
+
+
+def recode(picture: Tensor, quality: int, subsampling: int) -> Tensor:
+    """(C, H, W) in [0, 1] through a JPEG file of Pillow's; C of 1 gives a gray file."""
+    array = picture.mul(255).round().clamp(0, 255).to("cpu", torch.uint8).permute(1, 2, 0).numpy()
+    image = Image.fromarray(np.ascontiguousarray(array[..., 0] if len(picture) == 1 else array))
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=quality, subsampling=subsampling)
+    decoded = np.asarray(Image.open(file), dtype=np.float32)
+    return torch.from_numpy(decoded.reshape(*array.shape)).permute(2, 0, 1) / 255
 
 
 def quality_of_table(table: NDArray[Any]) -> int:
