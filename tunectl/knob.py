@@ -12,6 +12,7 @@ from tunectl.errors import AlphaError
 SYMBOLS = {
     "denoise": "sigma",
     "deblock": "quality",
+    "photo": "noise",
     "style": "share of the second style",
     "restyle": "share of the style",
 }

@@ -18,7 +18,9 @@ def train(
         str | None,
         typer.Option(help="A level, or a range such as 0-75; of a style, 0-1 and not needed."),
     ] = None,
-    task: Annotated[str, typer.Option(help="denoise, deblock, style or restyle.")] = "denoise",
+    task: Annotated[
+        str, typer.Option(help="denoise, deblock, photo, style or restyle.")
+    ] = "denoise",
     network: Annotated[
         str | None,
         typer.Option(help="adafm-net, unet, transform-net or adain-net; else what suits the task."),

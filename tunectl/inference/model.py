@@ -196,9 +196,8 @@ class Model:
         if part is not None:
             level = build_task(part.name, part.fields).estimate(samples(pixels), tables, seen)
         if level is None:
-            what = part.name if part else "apply this network"
             raise AlphaError(
-                f"how strongly to {what} cannot be told from this picture",
+                "how strongly to apply this model cannot be told from the picture",
                 "give --alpha 0 to 1, or --level in the task's unit",
             )
         ends = (knob.level(0.0), knob.level(1.0))

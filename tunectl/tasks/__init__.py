@@ -10,12 +10,14 @@ from tunectl.fields import build_fields
 from tunectl.tasks.base import Task
 from tunectl.tasks.deblock import Deblock
 from tunectl.tasks.denoise import Denoise
+from tunectl.tasks.photo import Photo
 from tunectl.tasks.restyle import Restyle
 from tunectl.tasks.style import Style
 
 TASKS: dict[str, type[Task]] = {
     "denoise": Denoise,
     "deblock": Deblock,
+    "photo": Photo,
     "style": Style,
     "restyle": Restyle,
 }

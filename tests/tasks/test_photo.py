@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tunectl.errors import UsageError
+from tunectl.tasks import build_task
+from tunectl.tasks.camera import Camera
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def cameras() -> list[Camera]:
+    return [Camera.draw(generator(seed)) for seed in range(40)]
+
+
+def test_cameras_differ_in_everything_they_do():
+    drawn = cameras()
+    assert {camera.curve for camera in drawn} == {True, False}
+    assert {camera.mosaic for camera in drawn} == {(0, 0), (0, 1), (1, 0), (1, 1), None}
+    for part in ("smooth", "sharpen"):
+        values = [getattr(camera, part) for camera in drawn]
+        assert min(values) == 0 < max(values)
+    for camera in drawn:
+        torch.testing.assert_close(camera.matrix.sum(1), torch.ones(3))
+
+
+@pytest.mark.parametrize("level", [1.0, 5.0, 20.0])
+def test_the_level_is_the_deviation_on_mid_gray_whatever_the_camera(level):
+    gray = torch.full((3, 128, 128), 0.5)
+    for seed, camera in enumerate(cameras()[:8]):
+        noise = camera.noise(gray, level / 255, generator(seed)) * 255
+        assert noise.square().mean().sqrt().item() == pytest.approx(level, rel=0.1)
+        assert abs(noise.mean().item()) < 0.15 * level  # a tone curve bends strong noise
+
+
+def test_noise_is_neither_white_nor_even():
+    ramp = torch.linspace(0, 1, 256).repeat(3, 64, 1)
+    alike, black, middle, white = [], [], [], []
+    for seed, camera in enumerate(cameras()):
+        noise = camera.noise(ramp, 8 / 255, generator(seed))
+        inner = noise[1, :, 40:180]
+        alike.append((inner[:, 1:] * inner[:, :-1]).mean() / inner.square().mean())
+        power = noise.square().mean((0, 1)) * 255**2
+        for found, where in (
+            (black, slice(8)),
+            (middle, slice(100, 150)),
+            (white, slice(252, 256)),
+        ):
+            found.append(power[where].mean())
+    assert torch.stack(alike).mean() > 0.2  # neighbours share their noise
+    assert torch.stack(white).mean() < torch.stack(middle).mean() / 2  # a full sensor has none
+    ratio = torch.stack(black) / torch.stack(middle)
+    assert ratio.max() > 2 * ratio.min()  # read noise is the camera's own
+
+
+def test_a_camera_develops_what_it_took_back_to_the_picture():
+    picture = 0.2 + 0.5 * torch.rand(1, 8, 8, generator=generator(0)).expand(3, -1, -1)
+    for camera in cameras():
+        back = camera._developed(camera._raw(picture))
+        torch.testing.assert_close(back, picture, atol=1e-3, rtol=0)
+
+
+def test_photos_come_in_8_bits_and_as_they_are_at_level_0():
+    clean = torch.rand(3, 3, 40, 48, generator=generator(0))
+    for saved in (0, 1):
+        task = build_task("photo", {"saved": saved})
+        assert torch.equal(task.degrade(clean, 0, generator(0)), clean)
+        noisy = task.degrade(clean, 6, generator(0)) * 255
+        torch.testing.assert_close(noisy, noisy.round())
+        assert 0 <= noisy.min() <= noisy.max() <= 255
+    assert "80%" in build_task("photo").protocol
+    with pytest.raises(UsageError, match="is not a share"):
+        build_task("photo", {"saved": 2})
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 1, 1), (2, 1, 3, 50), (1, 3, 2, 2)])
+def test_photos_of_any_size_and_in_gray_have_camera_noise(shape):
+    noisy = build_task("photo").degrade(torch.full(shape, 0.5), 20, generator(3))
+    assert noisy.shape == shape
+    assert noisy.isfinite().all()

@@ -1,0 +1,76 @@
+"""Photos from real cameras: noise that was developed, smoothed, sharpened and saved as a JPEG."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tunectl.errors import UsageError
+from tunectl.knob import SYMBOLS
+from tunectl.tasks.base import Task
+from tunectl.tasks.camera import TO_YCC, Camera
+from tunectl.tasks.jpeg import SUBSAMPLINGS, recode
+
+FINEST, COARSEST = 98, 75  # JPEG qualities
+FULL = 4.0  # level at which the coarsest may be drawn; cleaner photos are saved finer
+
+
+@dataclass(frozen=True)
+class PhotoFields:
+    """`saved` is the share of photos that are saved as a JPEG after their noise was made."""
+
+    saved: float = 0.8
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.saved <= 1:
+            raise UsageError(f"saved {self.saved:g} is not a share", "give 0 to 1")
+
+
+class Photo(Task):
+    """Levels are the noise's standard deviation on mid-gray, in 8-bit steps, before the file is
+    saved; 0 is the photo as it is. Each photo is from a camera of its own (`Camera.draw`)."""
+
+    Fields = PhotoFields
+    symbol = SYMBOLS["photo"]
+    weakest = 0.0
+    strongest = 100.0
+    fields: PhotoFields
+
+    @property
+    def protocol(self) -> str:
+        return (
+            "synthetic camera noise of deviation on mid-gray as columns, "
+            f"{self.fields.saved:.0%} saved as JPEG, 8 bits"
+        )
+
+    def degrade(
+        self, clean: Tensor, level: float, generator: torch.Generator, gray: Tensor | None = None
+    ) -> Tensor:
+        if level == 0:
+            return clean.clone()
+        photos = []
+        for i, picture in enumerate(clean):
+            lone = len(picture) == 1 or (gray is not None and bool(gray[i]))
+            colours = picture.expand(3, -1, -1)
+            noise = Camera.draw(generator).noise(colours, level / 255, generator)
+            if lone:  # as a camera's gray picture is that of a colour one
+                noise = torch.einsum("j,jhw->hw", TO_YCC[0].to(noise), noise)[None]
+                photo = self._saved(picture[:1] + noise, level, generator)
+            else:
+                photo = self._saved(picture + noise, level, generator)
+            photos.append(photo.expand(len(picture), -1, -1).to(clean.device))
+        return torch.stack(photos)
+
+    def _saved(self, photo: Tensor, level: float, generator: torch.Generator) -> Tensor:
+        draw = torch.rand(3, generator=generator, device=generator.device).tolist()
+        if draw[0] >= self.fields.saved:
+            return photo.mul(255).round().clamp(0, 255).div(255)
+        coarsest = FINEST - (FINEST - COARSEST) * min(1.0, level / FULL)
+        quality = round(FINEST + (coarsest - FINEST) * draw[1])
+        how = list(SUBSAMPLINGS.values())[int(draw[2] * len(SUBSAMPLINGS))]
+        return recode(photo, quality, how)
+
+    def expected_error(self, level: float) -> float:
+        return 0.7 + 0.2 * level
