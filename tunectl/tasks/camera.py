@@ -87,7 +87,8 @@ class Camera:
         noise = scale * (raw + self.read).sqrt() * drawn
         if self.mosaic is not None:
             noise = _demosaiced(noise, self.mosaic)
-        change = self._developed(raw + noise) - self._developed(raw)
+        # Half the difference, so that the picture is the mean of what a camera would make of it.
+        change = (self._developed(raw + noise) - self._developed(raw - noise)) / 2
         planes = torch.einsum("ij,jhw->ihw", TO_YCC.to(change), change)
         luma = _blurred(planes[:1], self.smooth)
         luma = luma + self.sharpen * (luma - _blurred(luma, 1.0))
