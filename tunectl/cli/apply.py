@@ -76,7 +76,10 @@ def apply(
     ] = False,
     style: Annotated[
         list[Path],
-        typer.Option(help="A picture whose style to take, for models that take any; repeatable."),
+        typer.Option(
+            help="A picture whose style to take, for models that take any, instead of the one they "
+            "came with; repeatable."
+        ),
     ] = [],  # noqa: B006 - typer copies it
     style_shares: Annotated[
         str | None, typer.Option(help="How much each --style counts, such as 2,1.")
