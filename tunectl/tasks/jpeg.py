@@ -97,13 +97,11 @@ def _blocks(luma: Floats, phase: tuple[int, int], count: int) -> Floats:
     if min(luma.shape[0] - top, luma.shape[1] - left) < SIDE:
         return np.empty((0, len(FREQUENCIES)))
     windows = sliding_window_view(luma[top:, left:], (SIDE, SIDE))[::SIDE, ::SIDE]
-    windows = windows.reshape(-1, SIDE, SIDE) if windows.size < 64 * count else windows
-    if windows.ndim == 4:
-        rows, columns = windows.shape[:2]
-        chosen = np.random.default_rng(0).choice(rows * columns, count, replace=False)
-        windows = windows[chosen // columns, chosen % columns]
-    dct = _dct()
-    coefficients = (dct @ windows @ dct.T).reshape(-1, SIDE * SIDE)[:, FREQUENCIES]
+    rows, columns = windows.shape[:2]
+    total = rows * columns
+    chosen = np.random.default_rng(0).choice(total, min(count, total), replace=False)
+    blocks = windows[chosen // columns, chosen % columns]
+    coefficients = (_dct() @ blocks @ _dct().T).reshape(-1, SIDE * SIDE)[:, FREQUENCIES]
     # Drawn pictures repeat themselves, and one block lies on some lattice.
     distinct: Floats = np.unique(coefficients.round(1), axis=0)
     return distinct
