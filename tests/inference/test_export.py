@@ -34,7 +34,7 @@ def make(case) -> Model:
     tuner = build_tuner(tuner_name, network, tuner_fields, knots)
     with torch.no_grad():  # at birth alpha changes nothing
         for parameter in (*network.parameters(), *tuner.parameters()):
-            parameter.add_(0.1 * torch.randn(parameter.shape))
+            parameter.add_(0.03 * torch.randn(parameter.shape))
     parts = {"network": Part(network_name, fields), "tuner": Part(tuner_name, tuner_fields)}
     header = Header(**parts, knob=Knob((0.0, 50.0), knots=knots), plain=False)
     return Model(header, Tunable(network, tuner), torch.device("cpu"), torch.float32)
@@ -54,7 +54,7 @@ def test_the_graph_takes_any_alpha_and_size(case, tmp_path: Path):
         expected = torch.cat([model(one[None], alpha) for one in picture])
         torch.testing.assert_close(torch.from_numpy(found), expected, atol=1e-4, rtol=0)
         results.append(found)
-    assert np.abs(results[0] - results[1]).max() > 1e-3
+    assert np.abs(results[0] - results[1]).max() > 5e-4
     header = session.get_modelmeta().custom_metadata_map["tunectl"]
     assert json.loads(header)["knob"]["levels"] == [0.0, 50.0]
 
