@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,46 @@ def test_channels_last_tensors_are_stored_as_they_count(tmp_path: Path):
     tensor = torch.rand(5, 1, 1, 1).to(memory_format=torch.channels_last)
     checkpoint.write(tmp_path / "m.safetensors", HEADER, {"network.a": tensor})
     assert torch.equal(checkpoint.read(tmp_path / "m.safetensors")[1]["network.a"], tensor)
+
+
+def test_int8_is_as_near_as_its_codes(tmp_path: Path):
+    generator = torch.Generator().manual_seed(0)
+    tensors = {
+        "network.large": torch.randn(40, 100, 3, 3, generator=generator),
+        "network.flat": torch.randn(40_000, generator=generator),
+        "network.small": torch.randn(4, 5, generator=generator),
+    }
+    tensors["network.large"][3] = 0
+    path = tmp_path / "m.safetensors"
+    header = checkpoint.write(path, replace(HEADER, dtype="int8"), tensors)
+    kept, read = checkpoint.read(path)
+    assert kept == header
+    assert read.keys() == tensors.keys()
+    large = tensors["network.large"]
+    half_a_code = large.abs().amax((1, 2, 3), keepdim=True) / 127 / 2
+    assert ((read["network.large"] - large).abs() <= half_a_code * 1.001).all()
+    for name in ("network.flat", "network.small"):
+        assert torch.equal(read[name], tensors[name].half())
+    assert path.stat().st_size < 36_000 + 80_000 + 3_000
+    checkpoint.write(tmp_path / "again.safetensors", header, read)
+    again = checkpoint.read(tmp_path / "again.safetensors")[1]
+    torch.testing.assert_close(again["network.large"], read["network.large"])
+    tensors["network.large"][0, 0] = float("inf")
+    with pytest.raises(CorruptError, match="not numbers"):
+        checkpoint.write(path, header, tensors)
+
+
+@pytest.mark.parametrize("scale", [None, torch.ones(3), torch.ones(40, 1)])
+def test_codes_without_their_scale_are_refused(scale, tmp_path: Path):
+    path = tmp_path / "m.safetensors"
+    stored = {"network.a": torch.zeros(40, 1000, dtype=torch.int8)}
+    if scale is not None:
+        stored["network.a" + checkpoint.SCALE] = scale
+    content = {"format": 1, **asdict(HEADER)}
+    content["sha256"] = checkpoint._digest(content, stored)
+    safetensors.torch.save_file(stored, path, {KEY: json.dumps(content)})
+    with pytest.raises(CorruptError, match="no scale that fits"):
+        checkpoint.read(path)
 
 
 @pytest.mark.parametrize("kept", [0, 5, 8, 100, -1])

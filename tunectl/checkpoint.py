@@ -1,4 +1,9 @@
-"""The one file format: safetensors, with a JSON header that says what the tensors are."""
+"""The one file format: safetensors, with a JSON header that says what the tensors are.
+
+In dtype int8 every large tensor is 8-bit codes with a scale for each of its rows beside it, under
+its name and `SCALE`; the small ones, a network's first and last convolutions among them, are
+fp16: they are few, and as codes they would cost most of what is lost.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +22,15 @@ from tunectl.atomic import atomic_write
 from tunectl.errors import CorruptError
 from tunectl.header import AGAIN, FORMAT, KEY, Header, header_of, read_content
 
-DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+DTYPES = {
+    "fp32": torch.float32,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+    "int8": torch.float16,  # what is too small for codes
+}
+CODED = 30_000  # values from which on a tensor is worth codes
+LARGEST_CODE = 127
+SCALE = ":scale"
 
 
 def write(path: Path, header: Header, tensors: dict[str, Tensor]) -> Header:
@@ -25,10 +38,13 @@ def write(path: Path, header: Header, tensors: dict[str, Tensor]) -> Header:
 
     Raises CheckpointError if a tensor is not finite, ResourceError if the disk refuses.
     """
-    stored = {
-        name: _plain(tensor.detach().cpu().to(DTYPES[header.dtype]))
-        for name, tensor in tensors.items()
-    }
+    stored: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        plain = _plain(tensor.detach().cpu())
+        if header.dtype == "int8" and plain.ndim > 1 and plain.numel() >= CODED:
+            stored[name], stored[name + SCALE] = _codes(plain)
+        else:
+            stored[name] = plain.to(DTYPES[header.dtype])
     _check_finite(path, stored)
     content = {"format": FORMAT, **asdict(header)}
     content["sha256"] = _digest(content, stored)
@@ -40,7 +56,7 @@ def write(path: Path, header: Header, tensors: dict[str, Tensor]) -> Header:
 
 
 def read(path: Path) -> tuple[Header, dict[str, Tensor]]:
-    """Read and verify a model file; tensors come in their stored dtype.
+    """Read and verify a model file; tensors come in their stored dtype, codes as fp32.
 
     Raises TruncatedError, ForeignError, NewerFormatError or CorruptError, each naming the file.
     """
@@ -52,12 +68,32 @@ def read(path: Path) -> tuple[Header, dict[str, Tensor]]:
     if content.pop("sha256", None) != _digest(content, tensors):
         raise CorruptError(f"{path}: the content does not match its sha256", AGAIN)
     _check_finite(path, tensors)
-    return header_of(path, content), tensors
+    return header_of(path, content), _decoded(path, tensors)
 
 
 def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of one part of a model, as fp32 and by their names inside that part."""
     return {n.removeprefix(prefix): t.float() for n, t in tensors.items() if n.startswith(prefix)}
+
+
+def _codes(tensor: Tensor) -> tuple[Tensor, Tensor]:
+    """int8 codes of a tensor's shape, and the scale (rows,) that its rows are multiplied by."""
+    rows = tensor.float().flatten(1)
+    scale = rows.abs().amax(1) / LARGEST_CODE
+    codes = (rows / scale.clamp_min(torch.finfo().tiny)[:, None]).round()
+    return codes.nan_to_num().to(torch.int8).view(tensor.shape), scale
+
+
+def _decoded(path: Path, stored: dict[str, Tensor]) -> dict[str, Tensor]:
+    tensors = {n: t for n, t in stored.items() if not n.endswith(SCALE)}
+    for name, codes in tensors.items():
+        if codes.dtype != torch.int8:
+            continue
+        scale = stored.get(name + SCALE)
+        if scale is None or codes.ndim < 2 or scale.shape != codes.shape[:1]:
+            raise CorruptError(f"{path}: tensor {name!r} has no scale that fits it", AGAIN)
+        tensors[name] = codes * scale.view(-1, *[1] * (codes.ndim - 1))
+    return tensors
 
 
 def _check_finite(path: Path, tensors: dict[str, Tensor]) -> None:

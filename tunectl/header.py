@@ -22,6 +22,7 @@ from tunectl.errors import (
     NewerFormatError,
     StrangerError,
     TruncatedError,
+    UsageError,
 )
 from tunectl.knob import Knob
 
@@ -30,8 +31,8 @@ PICKLES = (".pth", ".pt", ".ckpt", ".bin")
 FORMAT = 1
 KEY = "tunectl.header"
 MAX_HEADER_BYTES = 16 << 20
-STORED = ("fp32", "fp16", "bf16")
-_ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
+STORED = ("fp32", "fp16", "bf16", "int8")
+_ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2, "I8": 1}
 
 AGAIN = "copy or download the file again"
 
@@ -79,6 +80,13 @@ class Header:
         _expect("dtype", isinstance(self.dtype, str) and self.dtype in STORED)
         _expect("provenance", isinstance(self.provenance, dict))
         _expect("licence and card", isinstance(self.licence, str) and isinstance(self.card, str))
+
+
+def check_stored(dtype: str) -> str:
+    """Return the dtype. Raises UsageError if files are not stored in it."""
+    if dtype not in STORED:
+        raise UsageError(f"--store {dtype!r} is not known", f"give {', '.join(STORED)}")
+    return dtype
 
 
 def _expect(what: str, holds: bool) -> None:

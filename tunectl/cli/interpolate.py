@@ -10,7 +10,7 @@ import typer
 from tunectl.cli import choices as c
 from tunectl.cli import console
 from tunectl.errors import UsageError
-from tunectl.header import STORED
+from tunectl.header import check_stored
 
 
 def interpolate(
@@ -34,7 +34,7 @@ def interpolate(
         typer.Option("--knob", help="Of two plain models: a knob that goes from one to the other."),
     ] = False,
     store: Annotated[
-        str, typer.Option(help="With --knob, the file's precision: fp32, fp16 or bf16.")
+        str, typer.Option(help="With --knob, the file's precision: fp32, fp16, bf16 or int8.")
     ] = "fp32",
     card: Annotated[str, typer.Option(help="With --knob, a line about the model.")] = "",
     check: Annotated[
@@ -72,8 +72,7 @@ def interpolate(
         raise UsageError("--knob joins two models", "name two plain models")
     if (check or clean) and (mix is None or check is None):
         raise UsageError("--check measures a mix", "give --mix, and --clean only with --check")
-    if store not in STORED:
-        raise UsageError(f"--store {store!r} is not known", f"give {', '.join(STORED)}")
+    check_stored(store)
     weights = c.parse_numbers(mix, "--mix") if mix is not None else []
     from tunectl.inference.interpolate import fold_file, join_files, mix_files
 

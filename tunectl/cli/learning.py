@@ -83,7 +83,9 @@ def _shared(
     ] = None,
     device: c.DeviceOption = "auto",
     precision: c.PrecisionOption = "auto",
-    store: Annotated[str, typer.Option(help="fp32, fp16 or bf16: precision of the file.")] = "fp32",
+    store: Annotated[
+        str, typer.Option(help="fp32, fp16, bf16 or int8: precision of the file.")
+    ] = "fp32",
     licence: Annotated[str, typer.Option(help="Licence of the weights, kept in the file.")] = "",
     card: Annotated[str, typer.Option(help="One line about the model, kept in the file.")] = "",
     resume: Annotated[

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tunectl.errors import UsageError
+from tunectl.header import check_stored
 from tunectl.learning.loop import Report
 from tunectl.tasks import TASKS
 from tunectl.tasks.style import PHOTO
@@ -41,6 +42,9 @@ class Place:
     card: str = ""
     report: Callable[[Report], None] = field(default=lambda report: None)
     say: Callable[[str], None] = field(default=lambda words: None)
+
+    def __post_init__(self) -> None:
+        check_stored(self.dtype)
 
     def style_pictures(self) -> dict[str, Path]:
         """The pictures of styles by their role."""
