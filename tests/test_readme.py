@@ -56,10 +56,10 @@ def shortened(command: str) -> str:
     command = re.sub(r"--(steps \d+|minutes \d+)", "--steps 3", command)
     if " restyle " in command:
         command += " --batch 2 --patch 32"
-    elif " train " in command and "unet" in command:
-        command += SMALL
-    elif " train " in command:
+    elif " train " in command and ("adafm-net" in command or "--task style" in command):
         command += " --batch 2 --patch 24 --network-field width=8 --network-field blocks=1"
+    elif " train " in command:
+        command += SMALL
     elif " finetune " in command:
         command += " --batch 2 --patch 24"
     return command

@@ -13,6 +13,7 @@ SYMBOLS = {
     "denoise": "sigma",
     "deblock": "quality",
     "photo": "noise",
+    "pairs": "share of the difference",
     "style": "share of the second style",
     "restyle": "share of the style",
 }

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import itertools
 import math
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torch
 from PIL import Image
 
 from tunectl import checkpoint
-from tunectl.errors import DataError, DivergedError, IncompatibleError, TunectlError, UsageError
+from tunectl.errors import DataError, DivergedError, IncompatibleError, UsageError
 from tunectl.hashing import file_sha256
 from tunectl.header import read_header
 from tunectl.inference.load import load
@@ -22,6 +23,9 @@ from tunectl.learning.calibration import calibrate
 from tunectl.learning.curriculum import Curriculum
 from tunectl.learning.options import Options
 from tunectl.learning.photos import Photos, list_photos
+from tunectl.learning.processes import Processes
+from tunectl.learning.state import RunFolder
+from tunectl.learning.table import decode
 from tunectl.seeds import seeded
 from tunectl.tasks import build_task
 from tunectl.tasks.denoise import Denoise
@@ -70,17 +74,167 @@ def test_an_interrupted_run_resumes_to_the_same_weights(
     with pytest.raises(KeyboardInterrupt):
         train(place(photos, output, report=interrupt), options)
     assert not output.exists()
-    with pytest.raises(UsageError, match="interrupted run"):
-        train(place(photos, output), options)
-    with pytest.raises(UsageError, match="was trained with lr"):
-        train(place(photos, output, resume=True), dataclasses.replace(options, lr=1e-4))
-    resumed = train(place(photos, output, resume=True), options)
+    with pytest.raises(UsageError, match=r"was begun with lr 0\.002, not 0\.0001"):
+        train(place(photos, output), dataclasses.replace(options, lr=1e-4))
+    resumed = train(place(photos, output), options)
     assert all(torch.equal(undisturbed[name], resumed[name]) for name in undisturbed)
 
 
-def test_resume_without_a_state_is_an_error(photos: Path, tmp_path: Path, options: Options):
-    with pytest.raises(TunectlError, match="no state"):
-        train(place(photos, tmp_path / "m.safetensors", resume=True), options)
+def test_a_run_in_parts_is_the_run_in_one(photos: Path, tmp_path: Path, options: Options):
+    whole, parts = place(photos, tmp_path / "a.safetensors"), tmp_path / "b.safetensors"
+    undisturbed = train(whole, options)
+    for stop in (3, 3, 7, 19):  # the second is reached already
+        said: list[str] = []
+        jobs.train(
+            place(photos, parts, stop_after=stop, say=said.append),
+            *(options, "denoise", "adafm-net", [15], TINY),
+        )
+        assert said[-1] == f"stopped after step {stop}; the same command goes on"
+        assert not parts.exists()
+    again = train(place(photos, parts), options)
+    assert all(torch.equal(undisturbed[name], again[name]) for name in undisturbed)
+    logs = [RunFolder(path).records() for path in (whole.output, parts)]
+    for one, other in zip(*logs, strict=True):
+        for name in ("step", "share", "loss", "lr", "validation"):
+            assert one[name] == other[name]
+    previews = [
+        sorted(p.name for p in RunFolder(o).previews.iterdir()) for o in (whole.output, parts)
+    ]
+    assert previews[0] == previews[1]
+
+
+def test_a_finished_run_is_left_as_it_is(photos: Path, tmp_path: Path, options: Options):
+    output, said = tmp_path / "m.safetensors", []
+    where = place(photos, output, say=said.append)
+    train(where, options)
+    before = output.stat()
+    train(where, options)
+    assert "finished already" in said[-1]
+    assert output.stat() == before
+    with pytest.raises(UsageError, match="was trained with seed 0, not 1"):
+        train(where, dataclasses.replace(options, seed=1))
+    with pytest.raises(UsageError, match="was trained with network"):
+        jobs.train(where, options, "denoise", "unet", [15])
+    train(dataclasses.replace(where, fresh=True), dataclasses.replace(options, seed=1))
+    assert read_header(output).provenance["seed"] == 1
+    shutil.rmtree(tmp_path / "m.safetensors.run")
+    with pytest.raises(UsageError, match="is there already"):
+        train(where, options)
+    assert read_header(output).provenance["seed"] == 1
+
+
+def test_a_torn_state_and_log_are_passed_over(photos: Path, tmp_path: Path, options: Options):
+    undisturbed = train(place(photos, tmp_path / "a.safetensors"), options)
+    output = tmp_path / "b.safetensors"
+    for stop in (6, 12):
+        jobs.train(
+            place(photos, output, stop_after=stop),
+            *(options, "denoise", "adafm-net", [15], TINY),
+        )
+    folder = RunFolder(output)
+    assert [path.name for path in folder.states()] == [
+        "state-00000006.safetensors",
+        "state-00000012.safetensors",
+    ]
+    newest = folder.states()[-1]
+    newest.write_bytes(newest.read_bytes()[:-100])
+    with open(folder.log_path, "a") as log:
+        log.write('{"step": 13, "lo')
+    again = train(place(photos, output), options)
+    assert all(torch.equal(undisturbed[name], again[name]) for name in undisturbed)
+    assert [r["step"] for r in folder.records()] == sorted({r["step"] for r in folder.records()})
+
+
+@pytest.mark.parametrize("micro", [1, 2])
+def test_micro_batches_change_only_the_order_of_sums(
+    photos: Path, tmp_path: Path, options: Options, micro: int
+):
+    options = dataclasses.replace(options, batch=6, draws=2, steps=4)
+    whole = train(place(photos, tmp_path / "a.safetensors"), options)
+    parts = train(
+        place(photos, tmp_path / "b.safetensors"), dataclasses.replace(options, micro=micro)
+    )
+    for name, tensor in whole.items():
+        torch.testing.assert_close(parts[name], tensor, atol=1e-5, rtol=1e-4)
+
+
+def test_pieces_cover_a_step_whoever_takes_them():
+    for batch, draws, micro, count in [
+        (8, 2, None, 1),
+        (8, 2, 3, 1),
+        (6, 2, None, 5),
+        (7, 1, 2, 3),
+    ]:
+        options = Options(steps=1, batch=batch, draws=draws, micro=micro)
+        pieces = options.pieces(count)
+        seen = [(draw, i) for draw, chosen in pieces for i in range(chosen.start, chosen.stop)]
+        assert seen == [(d, i) for d in range(draws) for i in range(batch // draws)]
+        assert max(chosen.stop - chosen.start for _, chosen in pieces) <= (micro or batch)
+        shares = [Processes(rank, count, CPU).part(pieces) for rank in range(count)]
+        assert all(shares)
+        assert [piece for share in shares for piece in share] == pieces
+    with pytest.raises(UsageError, match="cannot be shared among 3"):
+        Options(steps=1, batch=2).pieces(3)
+
+
+def test_a_loss_that_explodes_stops_the_run(
+    photos: Path, tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch
+):
+    honest, seen = Denoise.loss, itertools.count()
+    monkeypatch.setattr(
+        Denoise, "loss", lambda *given: honest(*given) * (1 if next(seen) < 120 else 1000)
+    )
+    output = tmp_path / "m.safetensors"
+    options = dataclasses.replace(options, steps=500, batch=1, draws=1, patch=16)
+    with pytest.raises(DivergedError, match="step 121: the error is 10 times what it was"):
+        train(place(photos, output), options)
+    assert not output.exists()
+
+
+def test_photos_can_be_listed_and_kept_decoded(
+    photos: Path, tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    found = list_photos(photos)
+    listing = photos / "list.txt"
+    lines = [str(found[0]), "", *(p.relative_to(photos).as_posix() for p in found[1:])]
+    listing.write_text("\n".join(lines))
+    try:
+        assert [path.resolve() for path in list_photos(listing)] == found
+        plain = train(place(photos, tmp_path / "a.safetensors"), options)
+        for name in "bc":  # filled, then only mapped
+            kept = train(place(listing, tmp_path / f"{name}.safetensors", cached=True), options)
+            assert all(torch.equal(plain[key], kept[key]) for key in plain)
+        assert len(list((tmp_path / "cache").rglob("*.u8"))) == 1
+        listing.write_text("nowhere.png")
+        with pytest.raises(DataError, match=r"nowhere\.png, which is not there"):
+            list_photos(listing)
+    finally:
+        listing.unlink()
+
+
+def test_pairs_teach_a_knob_their_difference(photos: Path, tmp_path: Path, options: Options):
+    clean, dark, output = tmp_path / "clean", tmp_path / "dark", tmp_path / "m.safetensors"
+    clean.mkdir()
+    dark.mkdir()
+    for path in list_photos(photos):
+        Image.open(path).save(clean / path.name)
+        Image.open(path).point(lambda value: value // 2).save(dark / f"{path.stem}_dark.png")
+    where = place(clean, output, noisy=dark, endings=("", "_dark"))
+    with pytest.raises(UsageError, match="denoise makes its own inputs"):
+        train(where, options)
+    with pytest.raises(UsageError, match="pairs needs the photos' other halves"):
+        jobs.train(place(clean, output), options, "pairs", "adafm-net", None, TINY)
+    wrong = dataclasses.replace(where, endings=("", ""))
+    with pytest.raises(DataError, match="no other half"):
+        jobs.train(wrong, options, "pairs", "adafm-net", None, TINY)
+    longer = dataclasses.replace(options, steps=150, lr=5e-3)
+    jobs.train(where, longer, "pairs", "adafm-net", None, TINY, tuner="dni")
+    model = load(output, device="cpu", precision="fp32")
+    gray = torch.full((1, 3, 32, 32), 0.25)
+    means = [model(gray, alpha=alpha).mean().item() for alpha in (0.0, 0.5, 1.0)]
+    assert means[0] == pytest.approx(0.25, abs=0.1)
+    assert means[0] + 0.02 < means[1] < means[2] - 0.02
 
 
 def test_a_run_in_minutes_ends_on_time(photos: Path, tmp_path: Path):
@@ -156,7 +310,7 @@ def test_the_curriculum_covers_the_range_evenly():
 
 
 def test_patches_are_what_the_photos_hold(photos: Path):
-    source = Photos(list_photos(photos), 32, CPU)
+    source = Photos(decode(list_photos(photos)), 32, CPU)
     clean, gray = source.patches(64, 0.5, seeded(CPU, "patches"))
     assert clean.shape == (64, 3, 32, 32)
     assert 0 <= clean.min() <= clean.max() <= 1
@@ -172,7 +326,7 @@ def test_patches_keep_their_pixels_together(tmp_path: Path):
     """A ramp's neighbours differ by one step along one axis, however it is flipped or turned."""
     ramp = torch.arange(64, dtype=torch.uint8).expand(48, 64)
     Image.fromarray(ramp.numpy()).save(tmp_path / "ramp.png")
-    clean, _ = Photos([tmp_path / "ramp.png"], 16, CPU).patches(32, 0.0, seeded(CPU, 0))
+    clean, _ = Photos(decode([tmp_path / "ramp.png"]), 16, CPU).patches(32, 0.0, seeded(CPU, 0))
     values = clean[:, 0] * 255
     across, down = values.diff(dim=2).abs().round(), values.diff(dim=1).abs().round()
     sideways = (across == 1).all((1, 2)) & (down == 0).all((1, 2))
@@ -186,11 +340,15 @@ def test_small_and_broken_photos_are_left_out_by_name(tmp_path: Path):
     Image.new("RGB", (64, 64)).save(tmp_path / "good.png")
     Image.new("RGB", (20, 64)).save(tmp_path / "small.png")
     (tmp_path / "broken.png").write_bytes((tmp_path / "good.png").read_bytes()[:60])
-    photos = Photos(list_photos(tmp_path), 32, CPU)
+    table = decode(list_photos(tmp_path))
+    photos = Photos(table, 32, CPU)
     assert photos.count == 1
-    assert len(photos.skipped) == 2
+    assert [Path(line.split(": ")[0]).name for line in photos.left_out] == [
+        "broken.png",
+        "small.png",
+    ]
     with pytest.raises(DataError, match="at least 128x128"):
-        Photos(list_photos(tmp_path), 128, CPU)
+        Photos(table, 128, CPU)
     assert [p.name for p in list_photos(tmp_path, ["s*", "broken*"])] == ["good.png"]
     with pytest.raises(DataError, match="no photos"):
         list_photos(tmp_path, ["*"])
@@ -249,12 +407,16 @@ def test_flat_patches_are_of_one_colour_and_not_degraded():
 
 
 def test_previews_show_input_and_every_level(photos: Path, tmp_path: Path, options: Options):
-    where = place(photos, tmp_path / "m.safetensors", previews=tmp_path / "seen")
+    where = place(photos, tmp_path / "m.safetensors", config='lr = "shown"')
     jobs.train(where, options, "denoise", "adafm-net", [0, 40], TINY, tuner="dni")
-    shown = sorted((tmp_path / "seen").iterdir())
+    folder = tmp_path / "m.safetensors.run"
+    shown = sorted((folder / "previews").iterdir())
     assert len(shown) == 1 + loop.VALIDATIONS  # the first before the first step
-    lines = (tmp_path / "m.safetensors.run" / "log.jsonl").read_text().splitlines()
-    log = [json.loads(line) for line in lines]
+    log = RunFolder(where.output).records()
+    page = (folder / "report.html").read_text()
+    assert page.count("<svg") == 3
+    assert page.count("data:image/webp") == 12 + 3  # a sweep with its input, and three sheets
+    assert "lr = &quot;shown&quot;" in page
     assert log[0]["step"] == 0
     assert log[0]["loss"] is None
     assert log[0]["validation"].keys() == log[-1]["validation"].keys()

@@ -9,6 +9,7 @@ import typer
 
 from tunectl.cli import console
 from tunectl.cli.apply import apply
+from tunectl.cli.config import configurable
 from tunectl.cli.convert import convert
 from tunectl.cli.evaluate import evaluate
 from tunectl.cli.export import export
@@ -27,7 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (train, finetune, interpolate, apply, evaluate, sweep, inspect, convert, export):
-    app.command()(command)
+    app.command()(configurable(command))
 app.add_typer(models, name="models")
 
 

@@ -138,7 +138,8 @@ class TrainingProgress:
         """Move the bar; print PSNR by level when there is a fresh measurement."""
         words = f"step {report.step}"
         if report.loss is not None:
-            words += f"  loss {report.loss:.3f}  {report.megapixels_per_second:.2f} Mpx/s"
+            rate = report.megapixels_per_second
+            words += f"  loss {report.loss:.3f}  lr {report.lr:.1e}  {rate:.2f} Mpx/s"
         self._bar.update(self._task, completed=report.share, description=words)
         if report.validation:
             table = "  ".join(f"{name}: {value:.2f}" for name, value in report.validation.items())

@@ -13,6 +13,7 @@ import typer
 
 from tunectl.cli import choices as c
 from tunectl.cli import console
+from tunectl.cli.config import resolved
 
 if TYPE_CHECKING:
     from tunectl.learning.options import Options
@@ -31,7 +32,13 @@ class Run:
 
 
 def _shared(
-    data: Annotated[Path, typer.Option(help="Folder of clean photos, searched to the bottom.")],
+    ctx: typer.Context,
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Folder of clean photos, searched to the bottom, or a .txt with a path a line."
+        ),
+    ],
     output: c.OutputOption,
     steps: Annotated[int | None, typer.Option(help="Length of the run in steps.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Length of the run in minutes.")] = None,
@@ -49,6 +56,9 @@ def _shared(
     ] = 0.03,
     ema: Annotated[float, typer.Option(help="Decay of the averaged weights.")] = 0.998,
     clip: Annotated[float, typer.Option(help="Largest gradient norm.")] = 0.5,
+    micro: Annotated[
+        int | None, typer.Option(help="Patches that run at once, where memory is short.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="All randomness follows from it.")] = 0,
     power: Annotated[
         float, typer.Option(help="The level at alpha is first + (last - first) * alpha ** POWER.")
@@ -78,9 +88,22 @@ def _shared(
     exclude: Annotated[
         list[str], typer.Option(help="Leave out photos whose name matches, such as 'scan_*'.")
     ] = [],  # noqa: B006
-    previews: Annotated[
-        Path | None, typer.Option(help="Folder for a picture of each validation.")
+    noisy: Annotated[
+        Path | None,
+        typer.Option(help="For --task pairs: the folder of the photos' other halves."),
     ] = None,
+    pairs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CLEAN:NOISY", help="How names of pairs end, such as _mean:_real; else alike."
+        ),
+    ] = None,
+    cache: Annotated[
+        bool,
+        typer.Option(
+            "--cache", help="Keep the decoded photos on disk, for the next run and to save memory."
+        ),
+    ] = False,
     device: c.DeviceOption = "auto",
     precision: c.PrecisionOption = "auto",
     store: Annotated[
@@ -88,8 +111,18 @@ def _shared(
     ] = "fp32",
     licence: Annotated[str, typer.Option(help="Licence of the weights, kept in the file.")] = "",
     card: Annotated[str, typer.Option(help="One line about the model, kept in the file.")] = "",
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last saved state.")
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write files for TensorBoard as well.")
+    ] = False,
+    save_every: Annotated[
+        float, typer.Option(help="Seconds between states from which an interrupted run goes on.")
+    ] = 300,
+    stop_after: Annotated[
+        int | None,
+        typer.Option(help="End at this step on purpose; the same command without it goes on."),
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Begin anew what was interrupted or finished before.")
     ] = False,
 ) -> None:
     """Only its signature is used."""
@@ -105,7 +138,8 @@ def learns(command: Callable[..., None]) -> Callable[..., None]:
         given = {name: values.pop(name) for name in shared}
         with console.TrainingProgress() as progress:
             command(run=_run(given, progress), **values)
-        print(given["output"])
+        if given["output"].exists():
+            print(given["output"])
 
     parameters = [p for name, p in own.items() if name != "run"] + list(shared.values())
     parameters.sort(key=lambda p: p.default is not inspect.Parameter.empty)
@@ -121,6 +155,7 @@ def _run(given: dict[str, Any], progress: console.TrainingProgress) -> Run:
 
     names = [field.name for field in dataclasses.fields(Options)]
     options = Options(**{name: given[name] for name in names})
+    from tunectl.evaluation.cases import parse_pairs
     from tunectl.learning.place import Place
 
     place = Place(
@@ -131,11 +166,17 @@ def _run(given: dict[str, Any], progress: console.TrainingProgress) -> Run:
         from_style=given["from_style"],
         lower_style=given["lower_style"],
         exclude=tuple(given["exclude"]),
-        previews=given["previews"],
+        noisy=given["noisy"],
+        endings=parse_pairs(given["pairs"]) if given["pairs"] else ("", ""),
+        cached=given["cache"],
         device=given["device"],
         precision=given["precision"],
         dtype=given["store"],
-        resume=given["resume"],
+        fresh=given["fresh"],
+        save_every=given["save_every"],
+        stop_after=given["stop_after"],
+        board=given["tensorboard"],
+        config=resolved(given["ctx"]),
         command=c.command_line(),
         licence=given["licence"],
         card=given["card"],

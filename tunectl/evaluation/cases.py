@@ -42,11 +42,12 @@ class Case:
 def degraded(clean: Tensor, task: Task, level: float, index: int) -> tuple[Tensor, Tensor]:
     """The clean picture as (1, C, H, W) in [0, 1], and its degraded version.
 
-    `clean` is uint8 (C, H, W). The noise depends on the picture's `index` and the level only.
+    `clean` is uint8 (C, H, W), what the task makes both from. The noise depends on the picture's
+    `index` and the level only.
     """
-    picture = clean[None].float() / PEAK
+    sample = clean[None].float() / PEAK
     generator = torch.Generator().manual_seed(_seed(index, level))
-    return picture, task.degrade(picture, level, generator)
+    return task.target(sample), task.degrade(sample, level, generator)
 
 
 def load_pictures(
@@ -115,36 +116,19 @@ class Pairs(Cases):
         to_gray: ToGray | None = None,
         limit: int | None = None,
     ) -> None:
-        """Two pictures are a pair if they are called alike but for `endings` of their stems.
-
-        Raises DataError for a clean picture without its other half, or for one of another size.
-        """
+        """See `pair_up` for which pictures are. Raises DataError for two of different sizes."""
         super().__init__(clean.name, "pairs as they are", list(levels) or [None])
-        others = {_without(path, noisy, endings[1]): path for path in _listed(noisy)}
-        self.names: list[str] = []
+        found = pair_up(_listed(clean), clean, noisy, endings)[:limit]
+        self.names = [path.relative_to(clean).as_posix() for path, _ in found]
         self.pictures: list[tuple[Tensor, Tensor]] = []
-        for path in _listed(clean):
-            name = _without(path, clean, endings[0])
-            if name is None or len(self.names) == limit:
-                continue
-            other = others.get(name)
-            if other is None or other == path:
-                raise DataError(
-                    f"{path}: has no other half in {noisy}",
-                    "call the two alike, or say how their names end with --pairs CLEAN:NOISY",
-                )
+        for path, other in found:
             pair = _load(path, to_gray), _load(other, to_gray)
             if pair[0].shape != pair[1].shape:
                 sizes = " and ".join(f"{p.shape[2]} x {p.shape[1]}" for p in pair)
                 raise DataError(
                     f"{path} and {other} differ in size: {sizes}", "give pairs of one size"
                 )
-            self.names.append(path.relative_to(clean).as_posix())
             self.pictures.append(pair)
-        if not self.names:
-            raise DataError(
-                f"{clean}: no name ends with {endings[0]!r}", "correct --pairs CLEAN:NOISY"
-            )
 
     def __len__(self) -> int:
         return len(self.names)
@@ -163,6 +147,32 @@ def parse_pairs(text: str) -> tuple[str, str]:
             "give the endings of the clean and the noisy ones, such as _mean:_real",
         )
     return parts[0], parts[1]
+
+
+def pair_up(
+    clean: Sequence[Path], root: Path, noisy: Path, endings: tuple[str, str] = ("", "")
+) -> list[tuple[Path, Path]]:
+    """Clean pictures below `root` and their other halves below the folder `noisy`.
+
+    Two are a pair if they are called alike but for `endings` of their stems; clean ones with
+    another ending are left out. Raises DataError for one without its other half.
+    """
+    others = {_without(path, noisy, endings[1]): path for path in _listed(noisy)}
+    pairs = []
+    for path in clean:
+        name = _without(path, root, endings[0])
+        if name is None:
+            continue
+        other = others.get(name)
+        if other is None or other == path:
+            raise DataError(
+                f"{path}: has no other half in {noisy}",
+                "call the two alike, or say how their names end with --pairs CLEAN:NOISY",
+            )
+        pairs.append((path, other))
+    if not pairs:
+        raise DataError(f"{root}: no name ends with {endings[0]!r}", "correct --pairs CLEAN:NOISY")
+    return pairs
 
 
 def _without(path: Path, folder: Path, ending: str) -> str | None:

@@ -31,12 +31,17 @@ class Curve:
 
 
 def draw_chart(path: Path, title: str, x: str, y: str, curves: Sequence[Curve]) -> None:
-    """Write the curves with axes and a legend: PNG if the path ends so, else SVG.
+    """Write the curves with axes and a legend: PNG if the path ends so, else SVG."""
+    write_new(path, chart(title, x, y, curves, svg=path.suffix.lower() != ".png"))
+
+
+def chart(title: str, x: str, y: str, curves: Sequence[Curve], svg: bool = True) -> bytes:
+    """The curves with axes and a legend, as SVG or PNG.
 
     Curves whose name is told apart by more than eight colours are dashed.
     """
     height = HEIGHT + LINE * len(curves)
-    canvas = _Png(height) if path.suffix.lower() == ".png" else _Svg(height)
+    canvas = _Svg(height) if svg else _Png(height)
     xs, ys = ([p[i] for curve in curves for p in curve.points] for i in (0, 1))
     across, up = ticks(min(xs), max(xs)), ticks(min(ys), max(ys))
     bottom = HEIGHT - BOTTOM
@@ -66,7 +71,7 @@ def draw_chart(path: Path, title: str, x: str, y: str, curves: Sequence[Curve]) 
         level = HEIGHT + LINE * i
         canvas.line([(LEFT, level), (LEFT + 32, level)], colour, 2, dash)
         canvas.text(LEFT + 40, level, curve.name, "start")
-    write_new(path, canvas.encoded())
+    return canvas.encoded()
 
 
 def ticks(low: float, high: float) -> list[float]:
@@ -75,7 +80,7 @@ def ticks(low: float, high: float) -> list[float]:
     step = 10 ** math.floor(math.log10(span / 4))
     step *= next(factor for factor in (1, 2, 5, 10) if span / (step * factor) <= 7)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(i * step, 10) for i in range(first, max(last, first + 1) + 1)]
+    return [float(f"{i * step:.10g}") for i in range(first, max(last, first + 1) + 1)]
 
 
 class _Svg:

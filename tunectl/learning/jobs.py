@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from tunectl import checkpoint
-from tunectl.device import pick_device, pick_precision
 from tunectl.errors import IncompatibleError, UsageError
 from tunectl.fields import fields_to_json
-from tunectl.hashing import file_sha256
 from tunectl.header import Header, Part
 from tunectl.inference.find import find_model
 from tunectl.knob import Knob
-from tunectl.learning.calibration import calibrate
-from tunectl.learning.curriculum import Curriculum
-from tunectl.learning.loop import fit
 from tunectl.learning.options import Options
-from tunectl.learning.photos import Photos, list_photos, load_crops
 from tunectl.learning.place import Place
-from tunectl.learning.state import RunFolder
-from tunectl.learning.validation import CROP_SIZE, CROPS, Folds, Validation
+from tunectl.learning.run import learn
 from tunectl.networks import Network, build_network
 from tunectl.tasks import Task, build_task
 from tunectl.tuners import Tunable, build_tuner
-
-HELD_OUT = 16  # every 16th photo, where no folder for validation is named
 
 
 def train(
@@ -57,6 +44,7 @@ def train(
     Raises a TunectlError for whatever the data, the options or the disk refuse.
     """
     names = place.style_names(task)
+    place.check_pairs(task)
     job = build_task(task, {**(task_fields or {}), **names})
     knots = _check_knots(knots, names)
     network, tuner = network or job.network, tuner or job.tuner
@@ -90,7 +78,7 @@ def train(
         net.load_state_dict(checkpoint.under("network.", tensors), strict=tuner is None)
         if isinstance(model, Tunable):
             model.tuner.load_state_dict(checkpoint.under("tuner.", tensors))
-    return _learn(place, options, job, model, header, parent=place.start)
+    return learn(place, options, job, model, header, parent=place.start)
 
 
 def finetune(
@@ -131,6 +119,7 @@ def finetune(
             "finetuning starts from a model of one level",
         )
     names = place.style_names(parent.task.name)
+    place.check_pairs(parent.task.name)
     job = build_task(parent.task.name, {**parent.task.fields, **(task_fields or {})})
     job, span = job.onward(parent.level[0], level, names)
     if span[0] == span[1]:
@@ -156,7 +145,7 @@ def finetune(
     if place.start is not None:
         tensors = _weights_of(place.start, header)  # the base stays what it is
         model.tuner.load_state_dict(checkpoint.under("tuner.", tensors))
-    return _learn(place, options, job, model, header, parent=base)
+    return learn(place, options, job, model, header, parent=base)
 
 
 def _check_knots(knots: tuple[float, ...], styles: Mapping[str, str]) -> tuple[float, ...]:
@@ -190,94 +179,3 @@ def _weights_of(path: Path, header: Header) -> dict[str, torch.Tensor]:
             "repeat the options that made it",
         )
     return tensors
-
-
-def _learn(
-    place: Place,
-    options: Options,
-    task: Task,
-    model: Network | Tunable,
-    header: Header,
-    parent: Path | None,
-) -> Path:
-    device = pick_device(place.device)
-    precision = pick_precision(device, place.precision)
-    names = list_photos(place.data, place.exclude)
-    held_out = list_photos(place.validation) if place.validation else names[::HELD_OUT]
-    names = [name for name in names if name not in set(held_out)] or names
-    photos = Photos(names, options.patch, device)
-    for line in photos.skipped:
-        place.say(f"left out: {line}")
-    crops = load_crops(held_out, CROP_SIZE, min(CROPS, len(held_out)))
-    place.say(
-        f"{photos.count} photos, {photos.megapixels:.1f} megapixels; {len(crops)} for validation; "
-        f"{device}, {str(precision).removeprefix('torch.')}"
-    )
-    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    task.prepare(model, {path.stem: path for path in place.style_pictures().values()}, device)
-    knob = header.knob
-    levels = knob.levels if knob else header.level
-    assert levels is not None
-    curriculum = Curriculum(
-        way=knob.way if knob else None,
-        levels=levels,
-        power=knob.power if knob else 1.0,
-        bias=options.bias,
-        seed=options.seed,
-        dual=knob is not None and knob.lowest < 0,
-    )
-    folder = RunFolder(place.output)
-    end = fit(
-        model,
-        task,
-        curriculum,
-        photos,
-        options,
-        precision,
-        folder,
-        place.resume,
-        validate=Validation(model, task, levels, knob, crops, device, precision, place.previews),
-        report=place.report,
-    )
-    if isinstance(model, Tunable) and knob is not None and task.restores:
-        place.say("calibrating alpha on the validation photos")
-        folds = Folds(model, device, precision)
-        header = replace(
-            header, knob=replace(knob, calibration=calibrate(folds, knob, crops, task))
-        )
-    provenance = {
-        "command": place.command,
-        "tunectl": version("tunectl"),
-        "torch": torch.__version__,
-        "seed": options.seed,
-        "steps": end.step,
-        "hours": round(end.seconds / 3600, 3),
-        "device": _device_name(device),
-        "data": {"folder": place.data.name, "photos": photos.count, "sha256": _names_hash(names)},
-        "parent": file_sha256(parent) if parent else None,
-    }
-    header = replace(
-        header,
-        dtype=place.dtype,
-        provenance=provenance,
-        licence=place.licence,
-        card=place.card,
-    )
-    network = model.network if isinstance(model, Tunable) else model
-    tensors = {f"network.{name}": t for name, t in network.own_state().items()}
-    if isinstance(model, Tunable):
-        tensors |= {f"tuner.{name}": t for name, t in model.tuner.state_dict().items()}
-    checkpoint.write(place.output, header, tensors)
-    folder.clear()  # a state that is left behind marks a run that was interrupted
-    return place.output
-
-
-def _names_hash(paths: Sequence[Path]) -> str:
-    listing = "\n".join(f"{path.name} {path.stat().st_size}" for path in paths)
-    return hashlib.sha256(listing.encode()).hexdigest()
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"CPU {platform.machine()}, {torch.get_num_threads()} threads"

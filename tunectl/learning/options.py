@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from tunectl.errors import UsageError
@@ -21,7 +22,9 @@ class Options:
     the range is u ** bias for uniform u. `gray` is the share of gray patches; `flat` that of
     patches of one colour which are not degraded, whatever alpha says: they teach that a flat area
     stays as it is, up to the picture's border. `ema` is the decay of the averaged weights (the
-    ones that are kept), `clip` the largest gradient norm.
+    ones that are kept), `clip` the largest gradient norm. `micro` is how many patches run through
+    the network at once, where a level's share of the batch does not fit into memory: their
+    gradients are added up, and nothing but the order of the sums changes.
     """
 
     steps: int | None = None
@@ -39,14 +42,16 @@ class Options:
     ema: float = 0.998
     clip: float = 0.5
     seed: int = 0
+    micro: int | None = None
 
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):
             raise UsageError("a run needs its length", "give either --steps or --minutes")
         if self.length <= 0:
             raise UsageError("a run's length must be positive", "raise --steps or --minutes")
-        for name in ("batch", "draws", "patch"):
-            if getattr(self, name) < 1:
+        for name in ("batch", "draws", "patch", "micro"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
                 raise UsageError(f"--{name} must be at least 1", f"raise --{name}")
         if self.batch % self.draws:
             raise UsageError(
@@ -61,6 +66,25 @@ class Options:
             raise UsageError("--lr, --bias and --clip must be positive", "raise them")
         if not (0 <= self.ema < 1 and 0 <= self.gray <= 1 and 0 <= self.flat < 1):
             raise UsageError("--ema and --flat lie in [0, 1), --gray in [0, 1]", "correct them")
+
+    def pieces(self, processes: int) -> list[tuple[int, slice]]:
+        """The parts of a step that run at once: draws, and which of their patches.
+
+        There is at least one for each of `processes`. Raises UsageError if the batch is too small.
+        """
+        if self.batch < processes:
+            raise UsageError(
+                f"--batch {self.batch} cannot be shared among {processes} processes",
+                "raise --batch, or start fewer",
+            )
+        patches = self.batch // self.draws
+        parts = math.ceil(processes / self.draws)  # of a draw
+        size = min(self.micro or patches, math.floor(patches / parts) or 1)
+        return [
+            (draw, slice(start, min(start + size, patches)))
+            for draw in range(self.draws)
+            for start in range(0, patches, size)
+        ]
 
     @property
     def length(self) -> float:

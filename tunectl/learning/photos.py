@@ -1,65 +1,65 @@
-"""Clean photos in memory, and training patches cut from them on the training device."""
+"""Clean photos, or pairs, and training patches cut from them on the training device."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from tunectl.errors import DataError, PictureError
-from tunectl.images import find_pictures, read_rgb8
+from tunectl.images import find_pictures
+from tunectl.learning.table import Source, Table, read_source
+
+LIST = ".txt"  # ending of a file that names photos, a line each
 
 
 class Photos:
-    """Photos decoded once, as one table of 8-bit RGB pixels on the device.
+    """Decoded photos on the device, from which patches are cut.
 
-    A patch is one gather from that table, flips and rotation included, so that neither decoding
-    nor slicing ever keeps an accelerator waiting. 100 megapixels take 300 MB.
+    A patch is one gather from their table, flips and rotation included, so that neither decoding
+    nor slicing ever keeps an accelerator waiting. 100 megapixels take 300 MB, of pairs twice that;
+    on the CPU a table that is a file stays there.
     """
 
-    def __init__(self, paths: Sequence[Path], patch: int, device: torch.device) -> None:
+    def __init__(self, table: Table, patch: int, device: torch.device) -> None:
         """Raises DataError if no photo is at least `patch` pixels high and wide."""
-        arrays, self.skipped = [], []
-        for path in paths:
-            try:
-                array = read_rgb8(path)
-            except PictureError as error:
-                self.skipped.append(f"{error.message}")
-                continue
-            if min(array.shape[:2]) < patch:
-                self.skipped.append(f"{path}: smaller than a patch of {patch} pixels")
-            else:
-                arrays.append(array)
-        if not arrays:
+        sizes = torch.tensor(table.shapes, dtype=torch.long).reshape(-1, 2)
+        areas = sizes.prod(1)
+        starts = torch.cumsum(areas, 0) - areas
+        fits = sizes.amin(1) >= patch if len(sizes) else torch.zeros(0, dtype=torch.bool)
+        if not fits.any():
             raise DataError(
-                f"no photo of at least {patch}x{patch} pixels among {len(paths)} files",
+                f"no photo of at least {patch}x{patch} pixels among "
+                f"{len(table.shapes) + len(table.skipped)} files",
                 "name a folder of photos with --data, or lower --patch",
             )
-        self.count = len(arrays)
-        self.patch = patch
-        heights = torch.tensor([a.shape[0] for a in arrays], device=device)
-        self._widths = torch.tensor([a.shape[1] for a in arrays], device=device)
-        self._rows = heights - patch + 1
-        self._columns = self._widths - patch + 1
-        areas = heights * self._widths
-        self._starts = torch.cumsum(areas, 0) - areas
+        small = (table.names[i] for i in (~fits).nonzero()[:, 0].tolist())
+        self.left_out = [
+            *table.skipped,
+            *(f"{name}: smaller than a patch of {patch} pixels" for name in small),
+        ]
+        self.count = int(fits.sum())
+        self.megapixels = areas[fits].sum().item() / 1e6
+        self.patch, self.device = patch, device
+        sizes = sizes[fits]
+        self._rows, self._columns = (sizes - patch + 1).to(device).unbind(1)
+        self._widths = sizes[:, 1].to(device)
+        self._starts = starts[fits].to(device)
         self._shares = torch.cumsum((self._rows * self._columns).double(), 0)
         self._shares /= self._shares[-1].clone()
-        table = np.concatenate([a.reshape(-1, 3) for a in arrays])
-        self.megapixels = len(table) / 1e6
-        self._pixels = torch.from_numpy(table).to(device)
+        self._pixels = torch.from_numpy(table.pixels).to(device)
 
     def patches(self, count: int, gray: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """`count` patches (N, 3, P, P) in [0, 1], channels last, and which of them are gray (N,).
+        """`count` patches (N, C, P, P) in [0, 1], channels last, and which of them are gray (N,).
 
-        Every position in every photo is equally likely; a share `gray` has its channels averaged.
-        The other patches have their channels permuted one time in eight, which keeps saturated
-        colours of every hue in the diet.
+        C is 3; of pairs 6, the clean one first. Every position in every photo is equally likely;
+        a share `gray` has its channels averaged. The other patches have their channels permuted
+        one time in eight, which keeps saturated colours of every hue in the diet.
         """
-        device = self._pixels.device
+        device = self.device
         draw = torch.rand(8, count, generator=generator, device=device)
         photo = torch.searchsorted(self._shares, draw[0].double()).clamp_max(self.count - 1)
         top = (draw[1] * self._rows[photo]).long()
@@ -77,34 +77,55 @@ class Photos:
             + left[:, None, None]
             + columns
         )
-        clean = self._pixels[index].float().div_(255)
+        patches = self._pixels[index].float().div_(255)
+        patches = patches.view(*patches.shape[:3], -1, 3)
         is_gray = draw[6] < gray
-        clean = torch.where(is_gray[:, None, None, None], clean.mean(3, keepdim=True), clean)
+        gray_ones = is_gray[:, None, None, None, None]
+        patches = torch.where(gray_ones, patches.mean(4, keepdim=True), patches)
         order = torch.rand(count, 3, generator=generator, device=device).argsort(1)
         order = torch.where((draw[7] < 0.125)[:, None], order, torch.arange(3, device=device))
-        clean = clean.gather(3, order[:, None, None, :].expand_as(clean))
-        return clean.permute(0, 3, 1, 2), is_gray
+        patches = patches.gather(4, order[:, None, None, None, :].expand_as(patches))
+        return patches.flatten(3).permute(0, 3, 1, 2), is_gray
 
 
-def load_crops(paths: Sequence[Path], size: int, limit: int | None = None) -> list[Tensor]:
-    """The middle `size` by `size` pixels of up to `limit` pictures, as uint8 (3, h, w)."""
-    chosen = (
-        list(paths) if limit is None else [paths[i * len(paths) // limit] for i in range(limit)]
-    )
-    crops = []
-    for path in chosen:
-        array = read_rgb8(path)
-        top, left = (max(0, (side - size) // 2) for side in array.shape[:2])
-        crops.append(torch.from_numpy(array[top : top + size, left : left + size].copy()))
-    return [crop.permute(2, 0, 1) for crop in crops]
+def load_crops(sources: Sequence[Source], size: int, limit: int) -> list[Tensor]:
+    """The middle `size` by `size` pixels of up to `limit` photos or pairs, as uint8 (C, h, w).
 
-
-def list_photos(folder: Path, exclude: Sequence[str] = ()) -> list[Path]:
-    """Pictures below `folder`, sorted, without those whose name matches a pattern in `exclude`.
-
-    Raises DataError if none is left.
+    What cannot be read is passed over. Raises DataError if nothing can.
     """
-    found = [p for p in find_pictures(folder) if not any(p.match(pattern) for pattern in exclude)]
+    limit = min(limit, len(sources))
+    crops = []
+    for i in range(limit):
+        with contextlib.suppress(PictureError):
+            array = read_source(sources[i * len(sources) // limit])
+            top, left = (max(0, (side - size) // 2) for side in array.shape[:2])
+            crop = array[top : top + size, left : left + size].copy()
+            crops.append(torch.from_numpy(crop).permute(2, 0, 1))
+    if not crops:
+        raise DataError("no photo to validate on can be read", "name a folder with --validation")
+    return crops
+
+
+def list_photos(place: Path, exclude: Sequence[str] = ()) -> list[Path]:
+    """Pictures below a folder, sorted, or those that a text file names, in its order.
+
+    Names in the file that are not absolute count from its folder. Those that match a pattern in
+    `exclude` are left out. Raises DataError if none is left, or one in the file is missing.
+    """
+    found = _listed_in(place) if place.suffix == LIST else find_pictures(place)
+    found = [path for path in found if not any(path.match(pattern) for pattern in exclude)]
     if not found:
-        raise DataError(f"{folder}: holds no photos", "name a folder of clean photos")
+        raise DataError(f"{place}: holds no photos", "name a folder of clean photos")
+    return found
+
+
+def _listed_in(file: Path) -> list[Path]:
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file}: cannot be read ({error})", "check its name") from error
+    found = [file.parent / line.strip() for line in lines if line.strip()]
+    missing = [path for path in found if not path.is_file()]
+    if missing:
+        raise DataError(f"{file}: names {missing[0]}, which is not there", "correct the list")
     return found

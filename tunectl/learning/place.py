@@ -17,11 +17,16 @@ from tunectl.tasks.style import PHOTO
 class Place:
     """Where photos come from, where the model goes, and on what it is trained.
 
-    `start` names a model of the same shape whose weights (in finetuning, only the tuner's) a new
-    run begins with; `resume` goes on with an interrupted run instead. `style` is the picture of the
-    style at alpha 1, `from_style` that of the one at alpha 0, where it is not the photo itself,
-    `lower_style` that at -1, which makes a knob with two ends. `previews` is a folder for pictures
-    of how the run goes.
+    `data` is a folder or a list of photos, `noisy` the folder of their other halves, where the task
+    learns from pairs, whose names end as `endings` say; `cached` keeps what was decoded for the
+    next run. `start` names a model of the same shape whose weights (in finetuning, only the
+    tuner's) a new run begins with. `style` is the picture of the style at alpha 1, `from_style`
+    that of the one at alpha 0, where it is not the photo itself, `lower_style` that at -1, which
+    makes a knob with two ends.
+
+    The state of a run is saved every `save_every` seconds. One that was interrupted, or ended
+    `stop_after` so many steps, goes on, unless it is to begin `fresh`. `config` are the options as
+    the run's folder keeps them, in TOML; with `board` there are files for TensorBoard in it too.
     """
 
     data: Path
@@ -31,12 +36,18 @@ class Place:
     from_style: Path | None = None
     lower_style: Path | None = None
     exclude: tuple[str, ...] = ()
+    noisy: Path | None = None
+    endings: tuple[str, str] = ("", "")
+    cached: bool = False
     device: str = "auto"
     precision: str = "auto"
     dtype: str = "fp32"
-    resume: bool = False
-    previews: Path | None = None
     start: Path | None = None
+    fresh: bool = False
+    save_every: float = 300.0
+    stop_after: int | None = None
+    board: bool = False
+    config: str = ""
     command: str = ""
     licence: str = ""
     card: str = ""
@@ -45,6 +56,18 @@ class Place:
 
     def __post_init__(self) -> None:
         check_stored(self.dtype)
+        if self.stop_after is not None and self.stop_after < 1:
+            raise UsageError("--stop-after must be at least 1", "raise it")
+
+    def check_pairs(self, task: str) -> None:
+        """Raises UsageError if `task` learns from pairs and there are none, or the reverse."""
+        takes = task in TASKS and TASKS[task].takes_pairs
+        if takes and self.noisy is None:
+            raise UsageError(f"{task} needs the photos' other halves", "give --noisy FOLDER")
+        if not takes and self.noisy is not None:
+            raise UsageError(f"{task} makes its own inputs", "give --task pairs, or no --noisy")
+        if self.noisy is not None and not self.data.is_dir():
+            raise UsageError(f"{self.data}: pairs come in folders", "name a folder with --data")
 
     def style_pictures(self) -> dict[str, Path]:
         """The pictures of styles by their role."""

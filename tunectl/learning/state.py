@@ -1,9 +1,11 @@
-"""The state of a run on disk, from which it goes on after an interruption."""
+"""The folder of a run: what it is, its states, from which it goes on, and its log."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +14,76 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from tunectl.atomic import atomic_write
-from tunectl.errors import TunectlError, UsageError
+from tunectl.atomic import atomic_write, remove_stale
+from tunectl.errors import UsageError
+from tunectl.hashing import file_sha256
 
 KEEP = 2
 KEY = "tunectl.state"
 
 
 class RunFolder:
-    """`FILE.run/` beside a model that is being trained: states and a log, a line a report.
+    """`FILE.run/` beside a model that is being trained.
 
-    A state is one safetensors file with its JSON inside, so that it cannot be torn in two; it is
-    written atomically and the newest `KEEP` are kept.
+    `run.json` says what run it is, `config.toml` repeats its options, `log.jsonl` has a line a
+    report, `previews` a picture a validation, and `report.html` all of it to look at. A state is
+    one safetensors file with its JSON inside, so that it cannot be torn in two; it is written
+    atomically, the newest `KEEP` are kept, and a finished run has none.
     """
 
     def __init__(self, output: Path) -> None:
+        self.output = output
         self.path = output.with_name(output.name + ".run")
+        self.log_path = self.path / "log.jsonl"
+        self.previews = self.path / "previews"
+
+    def open(self, run: Mapping[str, Any], fresh: bool = False) -> bool:
+        """Begin the run that `run` describes, or go on with it; False if it is finished already.
+
+        `fresh` throws away what is there of an earlier run, but for its model, which stays until
+        the new one takes its place. Raises UsageError where that would be lost otherwise.
+        """
+        run = json.loads(json.dumps(run))  # as it will be read
+        before = self._described()
+        if fresh:
+            self._clear()
+        elif before.get("run") != run:
+            self._refuse(before.get("run"), run)
+            self._clear()
+        elif not self.states() and self.output.exists():
+            if before.get("model") == file_sha256(self.output):
+                return False
+            raise UsageError(
+                f"{self.output}: is not the model that this run made",
+                "move it away, or train it anew with --fresh",
+            )
+        self.path.mkdir(parents=True, exist_ok=True)
+        remove_stale(self.path)
+        self.write("run.json", json.dumps({"run": run}, indent=1))
+        return True
+
+    def finish(self) -> None:
+        """The model is written: remember which, and remove the states."""
+        described = self._described() | {"model": file_sha256(self.output)}
+        self.write("run.json", json.dumps(described, indent=1))
+        for path in self.states():
+            path.unlink()
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file of the folder. Raises ResourceError if the disk refuses."""
+        with atomic_write(self.path / name) as file:
+            file.write(text.encode())
 
     def states(self) -> list[Path]:
         """State files, oldest first."""
         return sorted(self.path.glob("state-*.safetensors"))
 
+    def step_of(self, state: Path) -> int:
+        """How many steps the run had made."""
+        return int(state.stem.removeprefix("state-"))
+
     def save(self, step: int, facts: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         """Write the state after `step` steps. Raises ResourceError if the disk refuses."""
-        self.path.mkdir(parents=True, exist_ok=True)
         plain = {
             name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
             for name, tensor in tensors.items()
@@ -46,31 +94,74 @@ class RunFolder:
         for old in self.states()[:-KEEP]:
             old.unlink()
 
-    def load(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """The newest state that can be read. Raises TunectlError if there is none."""
+    def load(self) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
+        """The newest state that can be read; None and nothing where there is none.
+
+        What the log and the previews know of later steps is forgotten.
+        """
+        facts: dict[str, Any] | None = None
+        tensors: dict[str, Tensor] = {}
         for path in reversed(self.states()):
-            with contextlib.suppress(SafetensorError, OSError, ValueError):
+            with contextlib.suppress(SafetensorError, OSError, ValueError, KeyError):
                 with safe_open(path, "pt") as file:
-                    facts = json.loads((file.metadata() or {})[KEY])
-                return facts, safetensors.torch.load_file(path)
-        raise TunectlError(f"{self.path}: holds no state to resume", "start without --resume")
-
-    def begin(self) -> None:
-        """Make room for a new run. Raises UsageError if an interrupted one left its state."""
-        if self.states():
-            raise UsageError(
-                f"{self.path}: holds the state of an interrupted run",
-                "add --resume to go on with it, or remove the folder to start anew",
-            )
-        (self.path / "log.jsonl").unlink(missing_ok=True)
-
-    def clear(self) -> None:
-        """Remove the states of a run that is finished; its log stays."""
-        for path in self.states():
-            path.unlink()
+                    found = json.loads((file.metadata() or {})[KEY])
+                tensors = safetensors.torch.load_file(path)
+                facts = found
+                break
+        self._forget_after(facts["step"] if facts else -1)
+        return facts, tensors
 
     def log(self, record: dict[str, Any]) -> None:
-        """Append one line to log.jsonl."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        with open(self.path / "log.jsonl", "a", encoding="utf-8") as file:
+        """Append one line to the log."""
+        with open(self.log_path, "a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
+
+    def records(self) -> list[dict[str, Any]]:
+        """The lines of the log; one that was torn by a crash is left out."""
+        found = []
+        if self.log_path.exists():
+            for line in self.log_path.read_text(encoding="utf-8").splitlines():
+                with contextlib.suppress(ValueError):
+                    found.append(json.loads(line))
+        return found
+
+    def _described(self) -> dict[str, Any]:
+        try:
+            found = json.loads((self.path / "run.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _refuse(self, before: Any, run: Mapping[str, Any]) -> None:
+        """Raise UsageError if another run, `before` or unknown, has left something here."""
+        states = self.states()
+        if not states and not self.output.exists():
+            return
+        hint = "repeat its options, name another -o, or train it anew with --fresh"
+        what = self.path if states else self.output
+        if isinstance(before, dict):
+            names = (name for name in {**run, **before} if run.get(name) != before.get(name))
+            name = next(names)
+            was, now = (_word(one.get(name)) for one in (before, run))
+            kind = "was begun" if states else "was trained"
+            raise UsageError(f"{what}: {kind} with {name} {was}, not {now}", hint)
+        raise UsageError(f"{what}: is there already", hint)
+
+    def _clear(self) -> None:
+        for path in [*self.states(), self.log_path, self.path / "run.json"]:
+            path.unlink(missing_ok=True)
+        shutil.rmtree(self.previews, ignore_errors=True)
+
+    def _forget_after(self, step: int) -> None:
+        kept = [json.dumps(line) + "\n" for line in self.records() if line["step"] <= step]
+        self.write(self.log_path.name, "".join(kept))
+        for preview in self.previews.glob("*.png"):
+            if not preview.stem.isdecimal() or int(preview.stem) > step:
+                preview.unlink()
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, dict):  # a name and fields
+        fields = " ".join(f"{name}={_word(one)}" for name, one in value.items() if name != "name")
+        return f"{value.get('name', '')} {fields}".strip()
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -21,6 +21,7 @@ CROPS = 12
 CROP_SIZE = 192
 STYLE_CROPS = 4  # of them, where each is sent through a perceptual network
 PREVIEWED = 3
+SWEPT = 10  # steps from alpha 0 to 1
 GAP = 4  # white pixels between the pictures of a preview
 
 
@@ -42,8 +43,8 @@ class Folds:
 class Validation:
     """PSNR by level, or the task's own scores, each time it is called.
 
-    Where `previews` names a folder, a picture is added to it as well: a row a photo, what went in
-    at the strongest level first, and then what comes out at each level.
+    A picture is added to the folder `previews` as well, called like the step: a row a photo, what
+    went in at the strongest level first, and then what comes out at each level.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Validation:
         crops: Sequence[Tensor],
         device: torch.device,
         precision: torch.dtype,
-        previews: Path | None = None,
+        previews: Path,
     ) -> None:
         self.model, self.task, self.knob = model, task, knob
         self.device, self.precision, self.previews = device, precision, previews
@@ -65,10 +66,9 @@ class Validation:
         self.levels = sorted({start + (end - start) * i / steps for i in range(lowest, steps + 1)})
         self.strongest = end
         self.crops = crops if task.restores else crops[:STYLE_CROPS]
-        self.count = len(list(previews.glob("*.png"))) if previews and previews.is_dir() else 0
 
-    def __call__(self) -> dict[str, float]:
-        """The measures by level; names of scores come after the level."""
+    def __call__(self, step: int) -> dict[str, float]:
+        """The measures after `step` by level; names of scores come after the level."""
         results: dict[str, float] = {}
         columns = [[self._input(i, self.strongest)[1] for i in range(len(self.crops))]]
         for level in self.levels:
@@ -82,9 +82,23 @@ class Validation:
             ]
             for name in found[0]:
                 results[f"{level:g}{name}"] = mean([scores[name] for scores in found])
-        if self.previews:
-            self._preview(self.previews, columns)
+        self._preview(step, columns)
         return results
+
+    def sweep(self) -> list[tuple[str, Tensor]]:
+        """The first photo at the middle of the range, as it went in and at alphas along the knob.
+
+        Each is (1, C, H, W) under a name; of a plain model, one.
+        """
+        knob = self.knob
+        middle = knob.scheduled_level(0.5) if knob else self.strongest
+        _, noisy = self._input(0, middle)
+        if not isinstance(self.model, Tunable) or knob is None:
+            return [("in", noisy), ("out", self._engine(middle)(noisy).cpu())]
+        folds = Folds(self.model, self.device, self.precision)
+        lowest = round(SWEPT * knob.lowest)
+        alphas = [i / SWEPT for i in range(lowest, SWEPT + 1)]
+        return [("in", noisy), *((f"alpha {a:g}", folds(noisy, a).cpu()) for a in alphas)]
 
     def _engine(self, level: float) -> Engine:
         if isinstance(self.model, Tunable):
@@ -103,7 +117,7 @@ class Validation:
         scores = self.task.scores(output.to(self.device), clean.to(self.device), level)
         return {f" {name}": value for name, value in scores.items()}
 
-    def _preview(self, folder: Path, columns: list[list[Tensor]]) -> None:
+    def _preview(self, step: int, columns: list[list[Tensor]]) -> None:
         height = max(crop.shape[1] for crop in self.crops[:PREVIEWED]) + GAP
         width = max(crop.shape[2] for crop in self.crops[:PREVIEWED]) + GAP
         rows = len(columns[0][:PREVIEWED])
@@ -113,6 +127,4 @@ class Validation:
                 place = sheet[:, y * height :, x * width :]
                 place[:, : picture.shape[2], : picture.shape[3]] = picture[0]
         pixels = sheet.clamp(0, 1).mul(255).round().to(torch.uint8).permute(1, 2, 0)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.count += 1
-        write_picture(folder / f"{self.count:04}.png", Picture(pixels.contiguous().numpy()))
+        write_picture(self.previews / f"{step:08}.png", Picture(pixels.contiguous().numpy()))

@@ -10,6 +10,7 @@ from tunectl.fields import build_fields
 from tunectl.tasks.base import Task
 from tunectl.tasks.deblock import Deblock
 from tunectl.tasks.denoise import Denoise
+from tunectl.tasks.pairs import Pairs
 from tunectl.tasks.photo import Photo
 from tunectl.tasks.restyle import Restyle
 from tunectl.tasks.style import Style
@@ -18,6 +19,7 @@ TASKS: dict[str, type[Task]] = {
     "denoise": Denoise,
     "deblock": Deblock,
     "photo": Photo,
+    "pairs": Pairs,
     "style": Style,
     "restyle": Restyle,
 }

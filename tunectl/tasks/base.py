@@ -35,6 +35,7 @@ class Task:
     network: ClassVar[str] = "unet"  # what suits it, and, where it cannot do without, the tuner
     tuner: ClassVar[str | None] = None
     takes_style: ClassVar[bool] = False
+    takes_pairs: ClassVar[bool] = False
     restores: ClassVar[bool] = True  # the clean picture is the target, and PSNR says how near
 
     def __init__(self, fields: Any) -> None:
@@ -56,8 +57,10 @@ class Task:
         `styles` are pictures by name. Raises UsageError where the model cannot learn the task.
         """
 
-    def stage(self, model: nn.Module, clean: Tensor, generator: torch.Generator) -> None:
-        """Draw what a step needs beside its photos `clean` (N, 3, H, W)."""
+    def stage(
+        self, model: nn.Module, count: int, chosen: slice, generator: torch.Generator
+    ) -> None:
+        """Draw what a step needs beside `count` photos, and keep it for those that are `chosen`."""
 
     def levels(self, tunable: bool) -> tuple[float, float]:
         """The first and last level to train where none was asked for. Raises UsageError."""
@@ -83,13 +86,18 @@ class Task:
             )
         return self, (level, last)
 
+    def target(self, sample: Tensor) -> Tensor:
+        """What is to come out: (N, 3, H, W) of what training cuts from its data, (N, C, H, W)."""
+        return sample
+
     def degrade(
         self, clean: Tensor, level: float, generator: torch.Generator, gray: Tensor | None = None
     ) -> Tensor:
         """(N, C, H, W) in [0, 1] to the network's input of the same shape.
 
-        C is 3, or 1 for gray pictures. `gray` is a boolean (N,) that marks pictures whose three
-        channels are equal and have to stay so. All randomness comes from `generator`.
+        C is 3, or 1 for gray pictures; a task that learns from pairs is given twice that. `gray` is
+        a boolean (N,) that marks pictures whose three channels are equal and have to stay so. All
+        randomness comes from `generator`.
         """
         raise NotImplementedError
 

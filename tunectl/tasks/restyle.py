@@ -89,10 +89,13 @@ class Restyle(StyleTask):
             for tap in TAPS
         }
 
-    def stage(self, model: nn.Module, clean: Tensor, generator: torch.Generator) -> None:
+    def stage(
+        self, model: nn.Module, count: int, chosen: slice, generator: torch.Generator
+    ) -> None:
         """Draw a style for each photo, half of them between two, and tell the tuner."""
-        draw = torch.rand(3, len(clean), generator=generator, device=clean.device)
-        one, other = (draw[:2] * len(self._seen[DEEPEST][0])).long()
+        deepest, _ = self._seen[DEEPEST]
+        draw = torch.rand(3, count, generator=generator, device=deepest.device)[:, chosen]
+        one, other = (draw[:2] * len(deepest)).long()
         share = (2 * draw[2] - 1).clamp(min=0)[:, None]
         self._drawn = {
             tap: (

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Any style by one model: the decoder of adain-net, learned on photos and paintings.
 #   restyle.sh PHOTOS CONTENT PAINTINGS OUT [FIRST_STEPS STEPS LAST_MINUTES]
-# CONTENT are the photos that previews, in OUT.previews, are made of. Each run starts from the one
+# CONTENT are the photos that previews, in OUT.run/previews, are made of. Each run starts from the one
 # before; a further run is the last one again, from OUT.
 set -euo pipefail
 photos=$1 content=$2 paintings=$3 out=$4 first=${5:-1250} steps=${6:-17000} last=${7:-50}
 shared=(--task restyle --style "$paintings" --data "$photos" --exclude 'bsd_*'
-    --validation "$content" --previews "$out.previews" --draws 1
+    --validation "$content" --draws 1
     --store fp16 --licence "MIT; sources in weights/README.md" --card "Any picture's style, by --style.")
 tunectl train "${shared[@]}" --steps "$first" --batch 4 --patch 128 --lr 1e-3 --ema 0.99 --seed 0 \
     --task-field style=10 -o "$out.first.safetensors"

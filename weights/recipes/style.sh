@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A knob from the photo to a painting's style, in three runs; 50 minutes on two cores.
 #   style.sh PHOTOS CONTENT PAINTING BASE OUT [STEPS MORE_STEPS LAST_STEPS [START]]
-# PHOTOS to train on; CONTENT are the photos that previews, in OUT.previews, are made of. BASE, a
+# PHOTOS to train on; CONTENT are the photos that previews, in OUT.run/previews, are made of. BASE, a
 # network that gives the photo back, is made first where it is not there yet: styles of one base
 # can, folded, be mixed by `tunectl interpolate`. START, a style that stands on the same BASE, can
 # paint already: with it 800, 500 and 300 steps are enough. The BASE of starry-night is
@@ -15,8 +15,7 @@ shared=(--data "$photos" --exclude 'bsd_*' --validation "$content" --batch 2 --d
 [ -e "$base" ] || tunectl train --task style --network transform-net --network-field residual=true \
     "${shared[@]}" --steps 100 --patch 128 --lr 1e-3 --warmup 20 --seed 0 -o "$base"
 shared+=(--card "${CARD:-From the photo to the style of $(basename "$painting").}")
-shared+=(--style "$painting" --tuner dni --way path --patch 192 --warmup 30 --store fp16
-    --previews "$out.previews")
+shared+=(--style "$painting" --tuner dni --way path --patch 192 --warmup 30 --store fp16)
 tunectl finetune "$base" "${shared[@]}" --steps "$steps" --bias 0.5 --lr 2e-3 --seed 0 \
     ${start:+--start "$start"} -o "$out.first.safetensors"
 tunectl finetune "$base" "${shared[@]}" --steps "$more" --bias 0.3 --lr 1e-3 --seed 1 \

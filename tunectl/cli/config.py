@@ -1,0 +1,123 @@
+"""Options from a TOML file: `--config FILE`, and `--print-config`. Flags win."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import tomllib
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tunectl.cli import console
+from tunectl.errors import UsageError
+
+_OWN = ("config", "print_config")
+
+
+def _read(ctx: typer.Context, path: Path | None) -> Path | None:
+    """Make the file's values the defaults of the command's options, before those are looked at."""
+    if path is None:
+        return None
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}", "name a file with --config") from error
+    except ValueError as error:  # of UTF-8 or of TOML
+        raise UsageError(f"{path}: is not TOML: {error}", "correct the file") from error
+    options = _options(ctx)
+    defaults = {}
+    for key, value in found.items():
+        name = key.replace("_", "-")
+        if name not in options:
+            near = get_close_matches(name, options, 1)
+            hint = f"did you mean {near[0]}?" if near else "see the options with --help"
+            raise UsageError(f"{path}: {ctx.command.name} has no option {key!r}", hint)
+        option = options[name]
+        _check(f"{path}: {key}", value, option)
+        defaults[option.name] = value
+    ctx.default_map = defaults
+    return path
+
+
+def _check(what: str, value: Any, option: Any) -> None:
+    if option.multiple:
+        if not isinstance(value, list):
+            raise UsageError(f"{what} takes several values", f"write {option.name} = [...]")
+    elif option.is_flag:
+        if not isinstance(value, bool):
+            raise UsageError(f"{what} is on or off", "write true or false")
+    elif not isinstance(value, str | int | float) or isinstance(value, bool):
+        raise UsageError(f"{what} takes one value", 'write a number, or words in "..."')
+
+
+def _options(ctx: typer.Context) -> dict[str, Any]:
+    """The command's options by their long names, without the dashes before them."""
+    named: dict[str, Any] = {}
+    for parameter in ctx.command.params:
+        long = [word[2:] for word in parameter.opts if word.startswith("--")]
+        if long and parameter.name not in (*_OWN, "help"):
+            named[long[0]] = parameter
+    return named
+
+
+def resolved(ctx: typer.Context) -> str:
+    """Every option that has a value, from wherever it came, as a file for `--config`."""
+    lines = []
+    for name, option in _options(ctx).items():
+        value = ctx.params.get(option.name)
+        if value is not None:
+            lines.append(f"{name} = {_toml(value)}\n")
+    return "".join(lines)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, bool | int | float):
+        return str(value).lower()
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def configurable(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command `--config` and `--print-config`, after its own options."""
+    own = inspect.signature(command, eval_str=True).parameters
+
+    def _shared(
+        ctx: typer.Context,
+        config: Annotated[
+            Path | None,
+            typer.Option(
+                help="Take options from this TOML file, such as batch = 8; flags win.",
+                callback=_read,
+                is_eager=True,
+            ),
+        ] = None,
+        print_config: Annotated[
+            bool, typer.Option("--print-config", help="Print all options as such a file, and stop.")
+        ] = False,
+    ) -> None:
+        """Only its signature is used."""
+
+    shared = inspect.signature(_shared, eval_str=True).parameters
+
+    @functools.wraps(command)
+    def wrapper(**values: Any) -> None:
+        ctx, print_config = values["ctx"], values.pop("print_config")
+        values.pop("config")
+        if "ctx" not in own:
+            del values["ctx"]
+        if print_config:
+            console.emit(resolved(ctx).encode())
+        else:
+            command(**values)
+
+    merged = {**own, **shared}
+    parameters = sorted(merged.values(), key=lambda p: p.default is not inspect.Parameter.empty)
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
+    return wrapper

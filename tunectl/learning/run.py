@@ -1,0 +1,234 @@
+"""One run: from data and a model to be trained to the file that holds it."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tunectl import checkpoint
+from tunectl.device import pick_precision
+from tunectl.errors import ResourceError, is_out_of_memory
+from tunectl.evaluation.cases import pair_up
+from tunectl.hashing import file_sha256
+from tunectl.header import Header
+from tunectl.images import find_pictures
+from tunectl.learning.calibration import calibrate
+from tunectl.learning.curriculum import Curriculum
+from tunectl.learning.log import Log
+from tunectl.learning.loop import Watchers, fit
+from tunectl.learning.options import Options
+from tunectl.learning.photos import Photos, list_photos, load_crops
+from tunectl.learning.place import Place
+from tunectl.learning.processes import Processes, joined
+from tunectl.learning.report import write_report
+from tunectl.learning.state import RunFolder
+from tunectl.learning.table import Source, decode, files_of
+from tunectl.learning.validation import CROP_SIZE, CROPS, Folds, Validation
+from tunectl.networks import Network
+from tunectl.tasks import Task
+from tunectl.tuners import Tunable
+
+HELD_OUT = 16  # every 16th photo, where no folder for validation is named
+CONFIG = "config.toml"
+
+
+def learn(
+    place: Place,
+    options: Options,
+    task: Task,
+    model: Network | Tunable,
+    header: Header,
+    parent: Path | None,
+) -> Path:
+    """Train what requires a gradient in `model`, and write it to `place.output` with its header.
+
+    `parent` is the file whose weights it has. A run that `place.output` has begun goes on, and one
+    that is finished is left as it is. Raises a TunectlError for whatever the data, the options, the
+    memory or the disk refuse.
+    """
+    with joined(place.device) as processes:
+        if not processes.first:
+            place = replace(place, report=lambda report: None, say=lambda words: None)
+        try:
+            _learn(place, options, task, model, header, parent, processes)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise ResourceError(
+                "training ran out of memory", "give --micro 1, or a smaller --patch or --batch"
+            ) from error
+    return place.output
+
+
+def _learn(
+    place: Place,
+    options: Options,
+    task: Task,
+    model: Network | Tunable,
+    header: Header,
+    parent: Path | None,
+    processes: Processes,
+) -> None:
+    device = processes.device
+    precision = pick_precision(device, place.precision)
+    sources, held_out = _split(place)
+    folder = RunFolder(place.output)
+    run = _description(place, options, header, parent, sources, held_out)
+    if not processes.tell(folder.open(run, place.fresh) if processes.first else None):
+        place.say(f"{place.output}: is finished already; --fresh trains it anew")
+        return
+    if processes.first:
+        folder.write(CONFIG, place.config)
+        if folder.states():
+            place.say(f"{folder.path}: goes on after step {folder.step_of(folder.states()[-1])}")
+    photos = Photos(decode(sources, place.cached), options.patch, device)
+    for line in photos.left_out:
+        place.say(f"left out: {line}")
+    crops = load_crops(held_out, CROP_SIZE, CROPS)
+    place.say(
+        f"{photos.count} photos, {photos.megapixels:.1f} megapixels; {len(crops)} more for "
+        f"validation, {_split_words(place)}; {device}, {str(precision).removeprefix('torch.')}"
+    )
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    task.prepare(model, {path.stem: path for path in place.style_pictures().values()}, device)
+    knob = header.knob
+    levels = knob.levels if knob else header.level
+    assert levels is not None
+    curriculum = Curriculum(
+        way=knob.way if knob else None,
+        levels=levels,
+        power=knob.power if knob else 1.0,
+        bias=options.bias,
+        seed=options.seed,
+        dual=knob is not None and knob.lowest < 0,
+    )
+    with Log(folder, place.board and processes.first) as log:
+        validate = Validation(model, task, levels, knob, crops, device, precision, folder.previews)
+        watchers = Watchers(validate, place.report, log)
+        end = fit(
+            model,
+            task,
+            curriculum,
+            photos,
+            options,
+            precision,
+            folder,
+            processes,
+            watchers,
+            place.save_every,
+            place.stop_after,
+        )
+        frames = validate.sweep() if end and processes.first else []
+        if end:
+            log.sweep(end.step, frames)
+    if not processes.first:
+        return
+    if end is None:
+        place.say(f"stopped after step {place.stop_after}; the same command goes on")
+        return
+    if isinstance(model, Tunable) and knob is not None and task.restores:
+        place.say("calibrating alpha on the validation photos")
+        folds = Folds(model, device, precision)
+        header = replace(
+            header, knob=replace(knob, calibration=calibrate(folds, knob, crops, task))
+        )
+    provenance = {
+        "command": place.command,
+        "tunectl": version("tunectl"),
+        "torch": torch.__version__,
+        "seed": options.seed,
+        "steps": end.step,
+        "hours": round(end.seconds / 3600, 3),
+        "device": _device_name(device),
+        "processes": processes.count,
+        "data": {"folder": place.data.name, **run["data"]},
+        "parent": run["parent"],
+    }
+    header = replace(
+        header,
+        dtype=place.dtype,
+        provenance=provenance,
+        licence=place.licence,
+        card=place.card,
+    )
+    network = model.network if isinstance(model, Tunable) else model
+    tensors = {f"network.{name}": t for name, t in network.own_state().items()}
+    if isinstance(model, Tunable):
+        tensors |= {f"tuner.{name}": t for name, t in model.tuner.state_dict().items()}
+    checkpoint.write(place.output, header, tensors)
+    write_report(folder, header, frames)
+    folder.finish()
+
+
+def _split(place: Place) -> tuple[list[Source], list[Source]]:
+    """What to train on, and what to validate on."""
+    names = list_photos(place.data, place.exclude)
+    sources: list[Source] = list(names)
+    if place.noisy is not None:
+        sources = list(pair_up(names, place.data, place.noisy, place.endings))
+    held_out = sources[::HELD_OUT]
+    if place.validation is not None and place.noisy is not None:
+        listed = list_photos(place.validation)
+        held_out = list(pair_up(listed, place.validation, place.noisy, place.endings))
+    elif place.validation is not None:
+        held_out = list(list_photos(place.validation))
+    return [one for one in sources if one not in set(held_out)] or sources, held_out
+
+
+def _split_words(place: Place) -> str:
+    if place.validation is not None:
+        return f"of {place.validation.name}"
+    return f"every {HELD_OUT}th"
+
+
+def _description(
+    place: Place,
+    options: Options,
+    header: Header,
+    parent: Path | None,
+    sources: Sequence[Source],
+    held_out: Sequence[Source],
+) -> dict[str, Any]:
+    """What makes a run this one: whoever repeats it means to go on with it.
+
+    Where it runs, in which precision, and how many patches at once are not of it.
+    """
+    settings = asdict(options)
+    settings.pop("micro")
+    return settings | {
+        "network": asdict(header.network),
+        "task": asdict(header.task) if header.task else None,
+        "tuner": asdict(header.tuner) if header.tuner else None,
+        "knob": asdict(header.knob) if header.knob else None,
+        "level": header.level,
+        "data": {"photos": len(sources), "sha256": _names_hash(sources)},
+        "validation": {"photos": len(held_out), "sha256": _names_hash(held_out)},
+        "styles": {role: _content(path) for role, path in place.style_pictures().items()},
+        "parent": file_sha256(parent) if parent else None,
+        "start": file_sha256(place.start) if place.start else None,
+        "store": place.dtype,
+    }
+
+
+def _content(path: Path) -> str | None:
+    """Of a picture, its hash; of a folder of them, that of their names and sizes."""
+    return _names_hash(find_pictures(path)) if path.is_dir() else file_sha256(path)
+
+
+def _names_hash(sources: Sequence[Source]) -> str:
+    paths = [path for source in sources for path in files_of(source)]
+    listing = "\n".join(f"{path.name} {path.stat().st_size}" for path in paths)
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU {platform.machine()}, {torch.get_num_threads()} threads"

@@ -1,0 +1,122 @@
+"""Photos decoded once: one long table of 8-bit pixels, in memory or in a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+
+from tunectl.atomic import atomic_write
+from tunectl.errors import PictureError
+from tunectl.images import read_rgb8
+
+# A photo, or a clean one and the same as it really came.
+Source = Path | tuple[Path, Path]
+
+
+@dataclass(frozen=True)
+class Table:
+    """The pixels (P, 3) of all photos, row by row, one after the other; of pairs, (P, 6).
+
+    `names` and `shapes`, heights and widths, are theirs; `skipped` says of each file that could not
+    be read why.
+    """
+
+    pixels: NDArray[np.uint8]
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, int], ...]
+    skipped: tuple[str, ...]
+
+
+def decode(sources: Sequence[Source], cached: bool = False) -> Table:
+    """Decode the photos, or, where `cached`, map the file that an earlier run decoded them into.
+
+    Without the file they are decoded into it, one by one, in the user's cache folder, so that
+    memory does not limit how many there are. It is told by the names, sizes and times of the
+    photos. Raises ResourceError if the disk refuses.
+    """
+    if not cached:
+        found, arrays = _Found(), []
+        for array in found.read(sources):
+            arrays.append(array.reshape(-1, array.shape[2]))
+        return found.table(np.concatenate(arrays) if arrays else _nothing())
+    place = platformdirs.user_cache_path("tunectl") / "photos" / _key(sources)
+    pixels, facts = place.with_suffix(".u8"), place.with_suffix(".json")
+    if not facts.exists():  # written last
+        found = _Found()
+        with atomic_write(pixels) as file:
+            for array in found.read(sources):
+                file.write(np.ascontiguousarray(array).data)
+        with atomic_write(facts) as file:
+            file.write(json.dumps(asdict(found)).encode())
+    found = _Found(**json.loads(facts.read_text(encoding="utf-8")))
+    if not found.shapes:
+        return found.table(_nothing())
+    # Mapped for copying on write: torch wants tables that can be written to, and never writes.
+    return found.table(np.memmap(pixels, np.uint8, "c").reshape(-1, found.channels))
+
+
+@dataclass
+class _Found:
+    """What was read so far."""
+
+    channels: int = 3
+    names: list[str] = field(default_factory=list)
+    shapes: list[list[int]] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+    def read(self, sources: Sequence[Source]) -> Iterator[NDArray[np.uint8]]:
+        """Each that can be read."""
+        for source in sources:
+            try:
+                array = read_source(source)
+            except PictureError as error:
+                self.skipped.append(error.message)
+                continue
+            self.names.append(str(files_of(source)[0]))
+            self.shapes.append(list(array.shape[:2]))
+            self.channels = array.shape[2]
+            yield array
+
+    def table(self, pixels: NDArray[np.uint8]) -> Table:
+        """With the pixels of them all."""
+        shapes = tuple((height, width) for height, width in self.shapes)
+        return Table(pixels, tuple(self.names), shapes, tuple(self.skipped))
+
+
+def files_of(source: Source) -> tuple[Path, ...]:
+    """One, or two."""
+    return (source,) if isinstance(source, Path) else source
+
+
+def read_source(source: Source) -> NDArray[np.uint8]:
+    """(H, W, 3) of a photo, (H, W, 6) of a pair. Raises PictureError."""
+    if isinstance(source, Path):
+        return read_rgb8(source)
+    one, other = (read_rgb8(path) for path in source)
+    if one.shape != other.shape:
+        sizes = " and ".join(f"{a.shape[1]} x {a.shape[0]}" for a in (one, other))
+        raise PictureError(
+            f"{source[0]} and {source[1]} differ in size: {sizes}", "give pairs of one size"
+        )
+    return np.concatenate([one, other], 2)
+
+
+def _key(sources: Sequence[Source]) -> str:
+    lines = []
+    for source in sources:
+        for path in files_of(source):
+            found = path.stat()
+            lines.append(f"{path.resolve()} {found.st_size} {found.st_mtime_ns}")
+        lines.append("")
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
+
+
+def _nothing() -> NDArray[np.uint8]:
+    return np.empty((0, 3), np.uint8)
