@@ -8,7 +8,7 @@ import pytest
 
 from tunectl.errors import UsageError
 from tunectl.inference.job import PIPE, Asked, Job
-from tunectl.inference.plan import Layout, plan, settle
+from tunectl.inference.plan import Layout, plan, settle, shard
 
 PNG = b"\x89PNG\r\n\x1a\n"
 AUTO = [Asked()]
@@ -191,3 +191,18 @@ def test_a_plan_reads_no_more_than_the_first_bytes():
         pictures(f"in/{name}")
         os.truncate(f"in/{name}", 8 << 40)
     assert len(plan(["in"], AUTO, Layout("o"))) == 3
+
+
+def test_shards_are_disjoint_and_keep_a_source_together(tmp_path: Path):
+    jobs = [
+        Job(tmp_path / f"{i}.png", tmp_path / f"{i}{asked.mark}.png", asked)
+        for i in range(7)
+        for asked in (Asked(0.1), Asked(0.2))
+    ]
+    parts = [shard(jobs, f"{i}/3") for i in (1, 2, 3)]
+    assert sorted(map(len, parts)) == [4, 4, 6]
+    assert sorted(str(job) for part in parts for job in part) == sorted(map(str, jobs))
+    assert all(len([j for j in part if j.source == part[0].source]) == 2 for part in parts)
+    for wrong in ("0/3", "4/3", "1", "1/0", "a/b", "1/3/2"):
+        with pytest.raises(UsageError, match="is not a part"):
+            shard(jobs, wrong)

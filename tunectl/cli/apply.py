@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,11 +18,15 @@ from tunectl.cli.strength import check_strengths, parse_strengths
 from tunectl.errors import DiskFullError, TunectlError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tunectl.inference.batch import Files, Tally
     from tunectl.inference.job import Asked, Job, Outcome
     from tunectl.inference.manifest import Manifest, Setup
     from tunectl.inference.model import Model
     from tunectl.inference.restore import Strength
+
+    Runner = Callable[..., Tally]
 
 
 def apply(
@@ -125,6 +130,17 @@ def apply(
             "or has changed since."
         ),
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(help="Only part i of n, such as 3/8: every n-th picture, for job arrays."),
+    ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(help="local, or ray: on the cluster that RAY_ADDRESS names, or on all cores."),
+    ] = "local",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="With --engine ray: how many processes.")
+    ] = None,
     frame: Annotated[
         int | None, typer.Option(min=0, help="Which frame of a moving picture; the first is 0.")
     ] = None,
@@ -164,6 +180,7 @@ def apply(
         from tunectl.inference.job import PIPE
         from tunectl.inference.manifest import Manifest
         from tunectl.inference.plan import Layout, plan, settle
+        from tunectl.inference.plan import shard as shard_of
 
         if PIPE in inputs or output == PIPE:
             _check_pipes(PIPE in inputs, output == PIPE, as_json, manifest)
@@ -171,8 +188,10 @@ def apply(
             raise UsageError("--style-shares has no --style to share out", "give --style as well")
         if in_place and frame is not None:
             raise UsageError("--in-place and --frame would lose frames", "write elsewhere with -o")
+        _check_engine(engine, workers, PIPE in (*inputs, output))
         layout = Layout(output, suffix, f".{ending}" if ending else "", in_place)
         jobs = plan(inputs, parse_strengths(alpha, level, extrapolate), layout)
+        jobs = shard_of(jobs, shard) if shard else jobs
         fineness = _quality(quality)
         settings = {
             "precision": precision,
@@ -215,8 +234,17 @@ def apply(
         )
         stdin = sys.stdin.buffer.read() if PIPE in inputs else b""
         files = Files(frame, max_pixels, fineness, strip_metadata, stdin)
+        from tunectl.inference import batch
+
+        run: Runner = batch.run
+        if engine == "ray":
+            from tunectl.inference import cluster
+
+            run = functools.partial(
+                cluster.run, device=device, precision=precision, workers=workers
+            )
     with console.stoppable():
-        tally = _run(loaded, jobs, strengths, files, setup, journal, quiet, as_json)
+        tally = _run(run, loaded, jobs, strengths, files, setup, journal, quiet, as_json)
     if len(jobs) > 1 and (tally.failed or not quiet):
         console.say(f"tunectl: {tally.done} done, {tally.skipped} skipped, {tally.failed} failed")
     if tally.failed:
@@ -224,6 +252,7 @@ def apply(
 
 
 def _run(
+    run: Runner,
     model: Model,
     jobs: Sequence[Job],
     strengths: dict[Asked, Strength],
@@ -234,7 +263,6 @@ def _run(
     as_json: bool,
 ) -> Tally:
     """Do the jobs and tell of each. Raises what stops a run: the one job's error, a full disk."""
-    from tunectl.inference import batch
     from tunectl.inference.manifest import entry
 
     with console.FileProgress(len(jobs), quiet, as_json) as progress:
@@ -252,8 +280,8 @@ def _run(
             if error:
                 console.complain(error, progress.say)
 
-        record = journal.append if journal else lambda outcome: None
-        return batch.run(model, jobs, strengths, files, done, record)
+        record = journal.journal.append if journal else lambda outcome: None
+        return run(model, jobs, strengths, files, done, record)
 
 
 @contextlib.contextmanager
@@ -269,6 +297,15 @@ def _errors_as_json(wanted: bool) -> Iterator[None]:
                 json.dumps({"schema": SCHEMA, "status": "failed", "error": failure(error)})
             )
         raise
+
+
+def _check_engine(engine: str, workers: int | None, pipes: bool) -> None:
+    if engine not in ("local", "ray"):
+        raise UsageError(f"--engine {engine!r} is not known", "give local or ray")
+    if engine == "ray" and pipes:
+        raise UsageError("--engine ray works on files, not on -", "name files, or leave it away")
+    if workers is not None and engine != "ray":
+        raise UsageError("--workers goes with --engine ray", "leave it away")
 
 
 def _check_pipes(reads: bool, writes: bool, as_json: bool, manifest: Path | None) -> None:

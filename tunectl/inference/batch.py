@@ -77,6 +77,25 @@ def run(
     done: Callable[[Outcome, Tally], None],
     record: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Tally:
+    """Remove what killed runs left beside the results, then `restore_all`."""
+    remove_leftovers(jobs)
+    return restore_all(model, jobs, strengths, files, done, record)
+
+
+def remove_leftovers(jobs: Sequence[Job]) -> None:
+    """Temporary files of writers that were killed, in every folder that results go to."""
+    for folder in {job.output.parent for job in jobs if job.output and not job.skip}:
+        remove_stale(folder)
+
+
+def restore_all(
+    model: Model,
+    jobs: Sequence[Job],
+    strengths: Mapping[Asked, Strength],
+    files: Files,
+    done: Callable[[Outcome, Tally], None],
+    record: Callable[[Outcome], None],
+) -> Tally:
     """Do every job that is not to be skipped, in order; a bad picture does not stop the others.
 
     A source is read once for all its strengths. `done` hears of each job in this thread; `record`
@@ -85,8 +104,6 @@ def run(
     or an interrupt: what is being written is then finished, and nothing more is begun.
     """
     tally = Tally()
-    for folder in {job.output.parent for job in jobs if job.output and not job.skip}:
-        remove_stale(folder)
     reader = ThreadPoolExecutor(1, "tunectl-read")
     writer = ThreadPoolExecutor(1, "tunectl-write")
     writing: deque[Future[Outcome]] = deque()

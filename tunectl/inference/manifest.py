@@ -44,11 +44,36 @@ class Setup:
         }
 
 
-class Manifest:
-    """A manifest on the disk as it is now. Raises UsageError if the file is something else."""
+class Journal:
+    """The end of a manifest, where lines are added."""
 
     def __init__(self, path: Path, setup: Setup) -> None:
         self.path, self.setup = path, setup
+
+    def append(self, outcome: Outcome) -> None:
+        """Add a line and see it onto the disk. Raises ResourceError."""
+        if outcome.job.skip == "up to date":  # its line is there
+            return
+        text = json.dumps(entry(outcome, self.setup)).encode() + b"\n"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(self.path, "ab+") as file:
+                if file.seek(0, os.SEEK_END):
+                    file.seek(-1, os.SEEK_END)
+                    if file.read(1) != b"\n":  # a crash cut the last line off
+                        text = b"\n" + text
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise refusal(self.path, error) from error
+
+
+class Manifest(Journal):
+    """A manifest on the disk as it is now. Raises UsageError if the file is something else."""
+
+    def __init__(self, path: Path, setup: Setup) -> None:
+        super().__init__(path, setup)
         self._latest: dict[str, dict[str, Any]] = {}  # by output
         self._written: dict[str, set[str]] = {}  # every hash that we gave an output
         for line in _read(path):
@@ -57,6 +82,11 @@ class Manifest:
                 self._latest[output] = line
             if line["status"] == "done":
                 self._written.setdefault(output, set()).add(line["output_sha256"])
+
+    @property
+    def journal(self) -> Journal:
+        """Only its end, without what was read."""
+        return Journal(self.path, self.setup)
 
     @property
     def results(self) -> int:
@@ -83,24 +113,6 @@ class Manifest:
             ):
                 return "fresh"
         return "ours" if found in self._written[output] else None
-
-    def append(self, outcome: Outcome) -> None:
-        """Add a line and see it onto the disk. Raises ResourceError."""
-        if outcome.job.skip == "up to date":  # its line is there
-            return
-        text = json.dumps(entry(outcome, self.setup)).encode() + b"\n"
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with open(self.path, "ab+") as file:
-                if file.seek(0, os.SEEK_END):
-                    file.seek(-1, os.SEEK_END)
-                    if file.read(1) != b"\n":  # a crash cut the last line off
-                        text = b"\n" + text
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise refusal(self.path, error) from error
 
 
 def planned(job: Job, setup: Setup) -> dict[str, Any]:

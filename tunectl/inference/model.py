@@ -194,14 +194,14 @@ class Model:
         knob, part = self._knob(), self.header.task
         level = None
         if part is not None:
-            level = build_task(part.name, part.fields).estimate(samples(pixels), tables, seen)
+            task = build_task(part.name, part.fields)
+            level = task.estimate(samples(pixels), tables, seen, self._at_level)
         if level is None:
             raise AlphaError(
                 "how strongly to apply this model cannot be told from the picture",
                 "give --alpha 0 to 1, or --level in the task's unit",
             )
-        ends = (knob.level(0.0), knob.level(1.0))
-        return min(max(level, min(ends)), max(ends))
+        return _within(level, knob)
 
     def run(
         self,
@@ -224,6 +224,11 @@ class Model:
         mask = None if alpha_map is None else torch.from_numpy(samples(alpha_map))
         step = self._step(alpha, mask is not None, chroma_alpha, blend, keep_colours, extrapolate)
         self._run_tiled(step, planes(samples(pixels)), planes(sink), mask, band_done)
+
+    def _at_level(self, pixels: NDArray[np.float32], level: float) -> NDArray[Any]:
+        restored = self(pixels, level=_within(level, self._knob()))
+        assert isinstance(restored, np.ndarray)
+        return restored
 
     def forget(self) -> None:
         """Fold anew at the next call: what the model's weights are made of has changed."""
@@ -363,3 +368,8 @@ class Model:
         restored = self._run(step, planes(samples(pixels)), mask).permute(1, 2, 0).numpy()
         shape = restored.shape[:2] if array.ndim == 2 else restored.shape
         return restored.astype(array.dtype, copy=False).reshape(shape)
+
+
+def _within(level: float, knob: Knob) -> float:
+    ends = (knob.level(0.0), knob.level(1.0))
+    return min(max(level, min(ends)), max(ends))

@@ -68,6 +68,18 @@ def plan(inputs: Sequence[str], asked: Sequence[Asked], layout: Layout) -> list[
     return jobs
 
 
+def shard(jobs: Sequence[Job], text: str) -> list[Job]:
+    """The jobs of part i of n, written `i/n` with i from 1: every n-th source.
+
+    Raises UsageError.
+    """
+    part, _, count = text.partition("/")
+    if not (part.isdecimal() and count.isdecimal() and 1 <= int(part) <= int(count)):
+        raise UsageError(f"--shard {text!r} is not a part", "give i/n, such as 1/8 to 8/8")
+    sources = {source: i for i, source in enumerate(dict.fromkeys(job.source for job in jobs))}
+    return [job for job in jobs if sources[job.source] % int(count) == int(part) - 1]
+
+
 def settle(jobs: Sequence[Job], if_exists: str, manifest: Manifest | None = None) -> list[Job]:
     """Decide what happens where an output exists already. Raises UsageError if that is an error.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from tunectl.errors import UsageError
 
 Tables = Mapping[int, Sequence[int]]
+# (H, W, C), floating in [0, 1], and a level, to the picture restored at that level.
+Restore = Callable[[NDArray[np.float32], float], NDArray[Any]]
 
 
 def eight_bit_scale(pixels: NDArray[Any]) -> float:
@@ -129,12 +131,13 @@ class Task:
         pixels: NDArray[Any],
         tables: Tables | None = None,
         seen: NDArray[np.bool_] | None = None,
+        restore: Restore | None = None,
     ) -> float | None:
         """The level that a picture seems to have; None if it cannot be told.
 
         `pixels` are (H, W, C), uint8, uint16 or floating in [0, 1]; `tables` the quantisation
         tables of the JPEG it came from, 64 numbers each in natural order; `seen` (H, W) marks the
-        pixels that are not transparent, None all.
+        pixels that are not transparent, None all. `restore` is the model that asks.
         """
         return None
 

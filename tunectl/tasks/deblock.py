@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 
 from tunectl.errors import UsageError
 from tunectl.knob import SYMBOLS
-from tunectl.tasks.base import Tables, Task, eight_bit_scale
+from tunectl.tasks.base import Restore, Tables, Task, eight_bit_scale
 from tunectl.tasks.jpeg import (
     SUBSAMPLINGS,
     ijg_scale,
@@ -107,6 +107,7 @@ class Deblock(Task):
         pixels: NDArray[Any],
         tables: Tables | None = None,
         seen: NDArray[np.bool_] | None = None,
+        restore: Restore | None = None,
     ) -> float | None:
         """The quality of the worst JPEG that the picture once was.
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tunectl.knob import SYMBOLS
-from tunectl.tasks.base import Tables, Task
+from tunectl.tasks.base import Restore, Tables, Task
 from tunectl.tasks.noise_level import noise_level
 
 
@@ -55,6 +55,7 @@ class Denoise(Task):
         pixels: NDArray[Any],
         tables: Tables | None = None,
         seen: NDArray[np.bool_] | None = None,
+        restore: Restore | None = None,
     ) -> float | None:
         return noise_level(pixels, seen)
 

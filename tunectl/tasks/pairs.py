@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tunectl.errors import UsageError
 from tunectl.knob import SYMBOLS
-from tunectl.tasks.base import Tables, Task
+from tunectl.tasks.base import Restore, Tables, Task
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ class Pairs(Task):
         pixels: NDArray[Any],
         tables: Tables | None = None,
         seen: NDArray[np.bool_] | None = None,
+        restore: Restore | None = None,
     ) -> float:
         """A picture as it came."""
         return self.strongest

@@ -17,7 +17,7 @@ from torch.nn.functional import mse_loss
 from tunectl.errors import UsageError
 from tunectl.images import read_rgb8
 from tunectl.knob import SYMBOLS
-from tunectl.tasks.base import Tables, Task
+from tunectl.tasks.base import Restore, Tables, Task
 from tunectl.tasks.features import CONTENT_TAP, STYLE_TAPS, Features
 
 PHOTO = "photo"
@@ -66,6 +66,7 @@ class StyleTask(Task):
         pixels: NDArray[Any],
         tables: Tables | None = None,
         seen: NDArray[np.bool_] | None = None,
+        restore: Restore | None = None,
     ) -> float:
         """The whole style: a photo does not say how much of it is wanted."""
         return self.strongest

@@ -1,0 +1,177 @@
+"""A run on a Ray cluster: Ray starts the workers, places them, and starts them again."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby, islice
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+from tunectl.device import pick_device, pick_precision
+from tunectl.errors import ResourceError, UsageError
+from tunectl.hashing import file_sha256
+from tunectl.inference import batch
+from tunectl.inference.batch import Files, Tally
+from tunectl.inference.job import Asked, Job, Outcome
+from tunectl.inference.model import Model
+from tunectl.inference.restore import Strength
+
+SOURCES = 4  # pictures a task: enough that a worker reads and writes while it restores
+RETRIES = 3  # of a task whose worker died
+TILE = 512  # workers on one machine share its memory, all of which each of them would see
+
+
+def run(
+    model: Model,
+    jobs: Sequence[Job],
+    strengths: Mapping[Asked, Strength],
+    files: Files,
+    done: Callable[[Outcome, Tally], None],
+    record: Callable[[Outcome], None] = lambda outcome: None,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    workers: int | None = None,
+) -> Tally:
+    """As `batch.run`, by processes all over the cluster; results come in any order.
+
+    The cluster is the one that RAY_ADDRESS names, or else this machine; every machine has to see
+    the files under the same names. `workers` is how many processes restore; without it one for
+    each GPU, or for each processor core where there are none. `record` is called in one process,
+    on this machine, just before a result takes its name; what was recorded is not done again when
+    a worker dies. Raises UsageError without Ray, ResourceError where it fails.
+    """
+    ray = _ray()
+    tally = Tally()
+
+    def count(outcome: Outcome) -> None:
+        tally.add(outcome)
+        done(outcome, tally)
+
+    for job in jobs:
+        if job.skip:
+            count(Outcome(job, "skipped"))
+    batch.remove_leftovers(jobs)
+    tasks = list(_tasks([job for job in jobs if not job.skip]))
+    if not tasks:
+        return tally
+    model.forget()  # what is folded again where it is needed need not travel
+    printed, sys.stdout = sys.stdout, cast(TextIO, _OfThisThread(sys.stdout))
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+        place, most = _places(ray, device)
+        workers = workers or min(most, len(tasks))
+        if workers > most:
+            raise UsageError(f"the cluster has room for {most} workers", "lower --workers")
+        here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+            ray.get_runtime_context().get_node_id(), soft=False
+        )
+        journal = ray.remote(_Journal).options(num_cpus=0, scheduling_strategy=here).remote(record)
+        worker = ray.remote(_Worker).options(
+            **place, max_restarts=RETRIES, max_task_retries=RETRIES
+        )
+        given = [ray.put(each) for each in (model, strengths, files)]
+        pool = ray.util.ActorPool(
+            worker.remote(given, journal, os.getcwd(), device, precision) for _ in range(workers)
+        )
+        for outcomes in pool.map_unordered(lambda actor, task: actor.do.remote(task), tasks):
+            for outcome in outcomes:
+                count(outcome)
+    except ray.exceptions.RayError as error:
+        raise ResourceError(
+            f"Ray: {str(error).strip().splitlines()[-1]}",
+            "run the command again: with --manifest it does only what is missing",
+        ) from error
+    finally:
+        ray.shutdown()
+        sys.stdout = printed
+    return tally
+
+
+class _OfThisThread:
+    """A stream that what another thread prints does not reach: Ray tells of a worker's death on
+    standard output, among the results."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._thread, self._nowhere = stream, threading.get_ident(), io.StringIO()
+
+    def __getattr__(self, name: str) -> Any:
+        here = threading.get_ident() == self._thread
+        return getattr(self._stream if here else self._nowhere, name)
+
+
+class _Journal:
+    """Writes down results, one after the other, for all workers."""
+
+    def __init__(self, record: Callable[[Outcome], None]) -> None:
+        self._record = record
+        self._written: dict[Path, Outcome] = {}
+
+    def append(self, outcome: Outcome) -> None:
+        self._record(outcome)
+        if outcome.status == "done" and outcome.job.output:
+            self._written[outcome.job.output] = outcome
+
+    def written(self, outputs: Sequence[Path | None]) -> list[Outcome]:
+        """Those of the outputs that were recorded, and so are done if they are there."""
+        return [self._written[path] for path in outputs if path in self._written]
+
+
+class _Worker:
+    """Restores on one GPU, or on one processor core."""
+
+    def __init__(
+        self, given: Sequence[Any], journal: Any, folder: str, device: str, precision: str
+    ) -> None:
+        """`given` refers to the model, the strengths and the files of the run."""
+        os.chdir(folder)  # names of files count from where the command was given
+        model, strengths, files = _ray().get(list(given))
+        place = pick_device(device)
+        network, tile = model.network.to(place), model.tile or TILE
+        self._model = Model(model.header, network, place, pick_precision(place, precision), tile)
+        self._strengths, self._files, self._journal = strengths, files, journal
+
+    def do(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """All of the jobs, but for those that another worker had done before it died."""
+        ray = _ray()
+        written = ray.get(self._journal.written.remote([job.output for job in jobs]))
+        outcomes = [one for one in written if file_sha256(one.job.output) == one.output_sha256]
+        finished = {outcome.job for outcome in outcomes}
+        batch.restore_all(
+            self._model,
+            [job for job in jobs if job not in finished],
+            self._strengths,
+            self._files,
+            lambda outcome, _: outcomes.append(outcome),
+            lambda outcome: ray.get(self._journal.append.remote(outcome)),
+        )
+        return outcomes
+
+
+def _tasks(jobs: Sequence[Job]) -> Iterator[list[Job]]:
+    """The jobs of a few sources at a time, which are each read once."""
+    by_source = (list(same) for _, same in groupby(jobs, key=lambda job: job.source))
+    while taken := list(islice(by_source, SOURCES)):
+        yield [job for group in taken for job in group]
+
+
+def _places(ray: Any, device: str) -> tuple[dict[str, int], int]:
+    """What a worker asks of Ray, and for how many the cluster has it."""
+    there = ray.cluster_resources()
+    if device != "cpu" and there.get("GPU"):
+        return {"num_gpus": 1, "num_cpus": 1}, int(there["GPU"])
+    return {"num_cpus": 1}, int(there["CPU"])
+
+
+def _ray() -> Any:
+    try:
+        import ray
+        import ray.util.scheduling_strategies
+    except ImportError as error:
+        raise UsageError("Ray is not installed", "pip install 'tunectl[ray]'") from error
+    return ray
