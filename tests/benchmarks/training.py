@@ -1,0 +1,135 @@
+"""What a step of training costs, as ratios: the two of a row take turns in one run.
+
+    python tests/benchmarks/training.py PHOTOS [--network unet] [--batch 4] [--patch 128]
+        [--device auto] [--rounds 5] [--compile]
+
+Channels last and bfloat16 against plain layout and float32; the making of patches, and of their
+noise, against a whole step; each tuner, learned jointly, against the network alone; with --compile
+`torch.compile` against none. Medians over the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import nn
+
+from tunectl.device import pick_device
+from tunectl.learning.curriculum import Curriculum
+from tunectl.learning.options import Options
+from tunectl.learning.photos import Photos, list_photos
+from tunectl.learning.table import decode
+from tunectl.networks import build_network
+from tunectl.seeds import seeded
+from tunectl.tasks import build_task
+from tunectl.tuners import Tunable, build_tuner
+
+STEPS = 5  # of each of the two, at each of its turns
+TUNERS: dict[str, dict[str, Any]] = {
+    "dni": {},
+    "ftn": {"groups": 16},
+    "adafm": {},
+    "dynamic-net": {},
+}
+
+
+class Bench:
+    """Steps as `tunectl train` takes them, of models on the same photos."""
+
+    def __init__(self, photos: Photos, options: Options, network: str) -> None:
+        self.photos, self.options, self.network = photos, options, network
+        self.device, self.task = photos.device, build_task("denoise")
+
+    def model(self, tuner: str = "", last: bool = True) -> nn.Module:
+        torch.manual_seed(0)
+        net: nn.Module = build_network(self.network, {})
+        if tuner:
+            net = Tunable(net, build_tuner(tuner, net, TUNERS[tuner], (0.0, 1.0)))
+        layout = torch.channels_last if last else torch.contiguous_format
+        return net.to(self.device, memory_format=layout)
+
+    def patches(self, step: int, level: float) -> tuple[torch.Tensor, torch.Tensor]:
+        generator = seeded(self.device, 0, step)
+        clean, gray = self.photos.patches(self.options.batch, 0.15, generator)
+        return clean, self.task.degrade(clean, level, generator, gray)
+
+    def steps(self, model: nn.Module, half: bool = True, last: bool = True) -> Callable[[], None]:
+        """STEPS of them."""
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, weight_decay=0, fused=True)
+        tunable = isinstance(model, Tunable)
+        draw = Curriculum("joint" if tunable else None, (0.0, 50.0))
+
+        def work() -> None:
+            for step in range(STEPS):
+                alpha, level = draw(step)
+                clean, noisy = self.patches(step, level)
+                if not last:
+                    noisy = noisy.contiguous()
+                with torch.autocast(self.device.type, torch.bfloat16, half):
+                    output = model(noisy) if alpha is None else model(noisy, alpha)
+                    loss = self.task.loss("charbonnier", output.float(), clean, level)
+                loss.backward()
+                nn.utils.clip_grad_norm_(model.parameters(), 0.5, foreach=True)
+                optimizer.step()
+                optimizer.zero_grad()
+                loss.item()
+
+        return work
+
+    def only_patches(self) -> None:
+        for step in range(STEPS):
+            self.patches(step, 25.0)[1].sum().item()
+
+
+def compare(name: str, ours: Callable[[], None], other: Callable[[], None], rounds: int) -> None:
+    """Print how many times as long the other one takes."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for turn in range(rounds + 1):
+        for work, found in zip((ours, other), times, strict=True):
+            started = time.perf_counter()
+            work()
+            if turn:  # the first warms up
+                found.append((time.perf_counter() - started) / STEPS * 1000)
+    one, two = map(median, times)
+    print(f"| {name} | {one:.1f} | {two:.1f} | {two / one:.2f} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("--network", default="unet")
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--patch", type=int, default=128)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--compile", action="store_true")
+    given = parser.parse_args()
+    device = pick_device(given.device)
+    photos = Photos(decode(list_photos(given.photos)[:40]), given.patch, device)
+    options = Options(steps=1, batch=given.batch, draws=1, patch=given.patch)
+    bench = Bench(photos, options, given.network)
+    print(
+        f"{given.network}, {given.batch} patches of {given.patch} pixels, {device}, "
+        f"{torch.get_num_threads()} threads\n"
+    )
+    print("| the first against the second | ms a step | ms a step | ratio |\n|---|---|---|---|")
+    plain = bench.steps(bench.model())
+    naive = bench.steps(bench.model(last=False), half=False, last=False)
+    compare("bf16, channels last; fp32, plain", plain, naive, given.rounds)
+    compare("a step; its patches alone", plain, bench.only_patches, given.rounds)
+    for tuner in TUNERS:
+        tuned = bench.steps(bench.model(tuner))
+        compare(f"the network alone; with {tuner}, joint", plain, tuned, given.rounds)
+    if given.compile:
+        compiled = bench.steps(torch.compile(bench.model()))
+        compare("as it is; compiled", plain, compiled, given.rounds)
+
+
+if __name__ == "__main__":
+    main()
