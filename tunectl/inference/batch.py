@@ -11,12 +11,13 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 
-from tunectl.atomic import atomic_write, remove_stale
 from tunectl.errors import ResourceError, TunectlError, is_out_of_memory
 from tunectl.hashing import file_sha256
 from tunectl.images import MAX_PIXELS, Picture, encode_picture, read_picture
+from tunectl.inference import places
 from tunectl.inference.job import Asked, Job, Outcome
 from tunectl.inference.model import Model
+from tunectl.inference.places import content, write
 from tunectl.inference.restore import Restored, Strength, restore
 
 AHEAD = 2  # pictures that wait decoded, and results that wait to be encoded: this bounds memory
@@ -85,7 +86,7 @@ def run(
 def remove_leftovers(jobs: Sequence[Job]) -> None:
     """Temporary files of writers that were killed, in every folder that results go to."""
     for folder in {job.output.parent for job in jobs if job.output and not job.skip}:
-        remove_stale(folder)
+        places.remove_leftovers(folder)
 
 
 def restore_all(
@@ -145,14 +146,15 @@ def _read(source: Path | None, files: Files) -> _Source:
     started = time.perf_counter()
     # The hash comes first: of a file that changes meanwhile, it is then the old one, which a later
     # run finds changed.
-    digest = file_sha256(source) if source else hashlib.sha256(files.stdin).hexdigest()
+    found = content(source) if source else files.stdin
+    digest = file_sha256(found) if isinstance(found, Path) else hashlib.sha256(found).hexdigest()
     picture = read_picture(
-        source or files.stdin,
+        found,
         str(source or "standard input"),
         frame=files.frame,
         max_pixels=files.max_pixels or MAX_PIXELS,
     )
-    size = source.stat().st_size if source else len(files.stdin)
+    size = found.stat().st_size if isinstance(found, Path) else len(found)
     return _Source(picture, digest, size, time.perf_counter() - started)
 
 
@@ -216,11 +218,13 @@ def _write_picture(
     if job.output is None:
         record(outcome)
         return replace(outcome, data=data)
-    with atomic_write(job.output) as file:
-        file.write(data)
-        file.flush()
+
+    def just_before() -> None:
+        nonlocal outcome
         outcome = replace(outcome, seconds=outcome.seconds + time.perf_counter() - started)
         record(outcome)
+
+    write(job.output, data, just_before)
     return outcome
 
 

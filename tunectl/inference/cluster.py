@@ -14,11 +14,11 @@ from typing import Any, TextIO, cast
 
 from tunectl.device import pick_device, pick_precision
 from tunectl.errors import ResourceError, UsageError
-from tunectl.hashing import file_sha256
 from tunectl.inference import batch
 from tunectl.inference.batch import Files, Tally
 from tunectl.inference.job import Asked, Job, Outcome
 from tunectl.inference.model import Model
+from tunectl.inference.places import sha256
 from tunectl.inference.restore import Strength
 
 SOURCES = 4  # pictures a task: enough that a worker reads and writes while it restores
@@ -140,7 +140,7 @@ class _Worker:
         """All of the jobs, but for those that another worker had done before it died."""
         ray = _ray()
         written = ray.get(self._journal.written.remote([job.output for job in jobs]))
-        outcomes = [one for one in written if file_sha256(one.job.output) == one.output_sha256]
+        outcomes = [one for one in written if sha256(one.job.output) == one.output_sha256]
         finished = {outcome.job for outcome in outcomes}
         batch.restore_all(
             self._model,

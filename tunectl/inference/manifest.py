@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 from tunectl.atomic import refusal
 from tunectl.errors import TunectlError, UsageError
-from tunectl.hashing import file_sha256
 from tunectl.inference.job import Job, Outcome
+from tunectl.inference.places import exists, full_name, sha256
 
 SCHEMA = 1
 _START = b'{"schema": '
@@ -100,17 +100,15 @@ class Manifest(Journal):
         """
         if job.source is None or job.output is None:
             return None
-        output = os.path.abspath(job.output)
-        if output not in self._written or not os.path.exists(output):
+        output = full_name(job.output)
+        if output not in self._written or not exists(job.output):
             return None
-        found = file_sha256(job.output)
+        found = sha256(job.output)
         line = self._latest[output]
         if line["status"] == "done" and line["output_sha256"] == found:
             same = self.setup.decisive(job).items() <= line.items()
             # What was restored in place is an input no more: it would be restored twice.
-            if same and (
-                line["input"] == output or line["input_sha256"] == file_sha256(job.source)
-            ):
+            if same and (line["input"] == output or line["input_sha256"] == sha256(job.source)):
                 return "fresh"
         return "ours" if found in self._written[output] else None
 
@@ -120,8 +118,8 @@ def planned(job: Job, setup: Setup) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "status": "skipped" if job.skip else "planned",
-        "input": os.path.abspath(job.source) if job.source else "-",
-        "output": os.path.abspath(job.output) if job.output else "-",
+        "input": full_name(job.source) if job.source else "-",
+        "output": full_name(job.output) if job.output else "-",
         "reason": job.skip or None,
         "model": setup.model,
         **setup.decisive(job),

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tunectl.errors import UsageError
-from tunectl.images import find_pictures
 from tunectl.images.picture import FORMATS, output_format
 from tunectl.inference.job import PIPE, Asked, Job
 from tunectl.inference.manifest import Manifest
+from tunectl.inference.places import (
+    ENDINGS,
+    exists,
+    full_name,
+    is_file,
+    is_folder,
+    is_remote,
+    key_of,
+    pictures_below,
+    place,
+)
 
 POLICIES = ("error", "skip", "overwrite", "rename")
-# Endings that are replaced where the output's is another; the rest is part of the name.
-_ENDINGS = {*FORMATS, ".gif"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,7 @@ def settle(jobs: Sequence[Job], if_exists: str, manifest: Manifest | None = None
     """
     if if_exists not in POLICIES:
         raise UsageError(f"--if-exists {if_exists!r} is not known", f"known: {', '.join(POLICIES)}")
-    taken = {_key(job.output) for job in jobs if job.output}
+    taken = {key_of(job.output) for job in jobs if job.output}
     settled, there = [], []
     for job in jobs:
         known = manifest.look(job) if manifest else None
@@ -96,7 +103,7 @@ def settle(jobs: Sequence[Job], if_exists: str, manifest: Manifest | None = None
             settled.append(replace(job, skip="up to date"))
             continue
         ours = known == "ours" or job.output == job.source
-        if job.output is None or ours or not os.path.exists(job.output):
+        if job.output is None or ours or not exists(job.output):
             settled.append(job)
         elif if_exists == "rename":
             settled.append(replace(job, output=_free_name(job.output, taken)))
@@ -131,10 +138,10 @@ def _refuse_contradictions(
     if one and layout.suffix:
         raise UsageError("--suffix goes with names that tunectl makes", "give -o the whole name")
     if layout.output and not one:
-        output = Path(layout.output)
-        if output.exists() and not output.is_dir():
+        output = place(layout.output)
+        if exists(output) and not is_folder(output):
             raise UsageError(f"{output}: is a file", "name a folder with -o")
-        if output.suffix.lower() in FORMATS and not output.exists() and layout.output[-1] != "/":
+        if output.suffix.lower() in FORMATS and not exists(output) and layout.output[-1] != "/":
             raise UsageError(
                 f"{output}: one file cannot take the results of a folder", "name a folder with -o"
             )
@@ -143,26 +150,28 @@ def _refuse_contradictions(
 def _names_a_file(output: str | None, inputs: Sequence[str]) -> bool:
     if output is None or output == PIPE:
         return output == PIPE
-    folders = output.endswith(("/", os.sep)) or os.path.isdir(output)
-    return not folders and Path(output).suffix != "" and not any(map(os.path.isdir, inputs))
+    where = place(output)
+    if output.endswith(("/", os.sep)) or is_folder(where) or not where.suffix:
+        return False
+    return not any(is_folder(place(given)) for given in inputs if given != PIPE)
 
 
 def _find(inputs: Sequence[str], layout: Layout) -> Iterator[_Found]:
     for given in inputs:
-        path = Path(given)
+        path = place(given)
         if given == PIPE:
             yield _Found(None, path, True)
-        elif os.path.isdir(given):
+        elif is_folder(path):
             if not (layout.output or layout.suffix or layout.in_place):
                 raise UsageError(f"{path}: is a folder", "name a folder for the results with -o")
             results = _results_below(path, layout.output)
-            for picture in find_pictures(path):
-                below = picture.relative_to(path)
+            for picture in pictures_below(path):
+                below = Path(str(picture.relative_to(path)))
                 if results is None or not below.is_relative_to(results):
                     yield _Found(picture, below, False)
-        elif os.path.isfile(given):
+        elif is_file(path):
             yield _Found(path, Path(path.name), True)
-        elif os.path.exists(given):
+        elif exists(path):
             raise UsageError(f"{path}: is no file", "give a picture, or - for standard input")
         elif any(sign in given for sign in "*?["):
             raise UsageError(
@@ -177,7 +186,11 @@ def _results_below(folder: Path, output: str | None) -> Path | None:
     """Where below an input folder the output folder lies, if it does."""
     if output is None:
         return None
-    root, results = Path(os.path.realpath(folder)), Path(os.path.realpath(output))
+    where = place(output)
+    if is_remote(folder) or is_remote(where):
+        root, results = Path(full_name(folder)), Path(full_name(where))
+    else:
+        root, results = Path(os.path.realpath(folder)), Path(os.path.realpath(output))
     inside = results != root and results.is_relative_to(root)
     return results.relative_to(root) if inside else None
 
@@ -189,7 +202,7 @@ def _job(item: _Found, asked: Asked, several: bool, one: bool, layout: Layout) -
         return Job(item.source, None, asked, FORMATS.get(layout.ending.lower()))
     if one:
         assert layout.output is not None
-        output = Path(layout.output)
+        output = place(layout.output)
         kind = output_format(output)
         if layout.ending and FORMATS[layout.ending.lower()] != kind:
             raise UsageError(
@@ -197,21 +210,18 @@ def _job(item: _Found, asked: Asked, several: bool, one: bool, layout: Layout) -
                 "leave --format away",
             )
         return Job(item.source, output, asked, kind)
-    known = item.below.suffix.lower() in _ENDINGS
+    known = item.below.suffix.lower() in ENDINGS
     stem = item.below.stem if known else item.below.name
     own = item.below.suffix if item.below.suffix.lower() in FORMATS else ".png"
     mark = f"_{asked.mark}" if several else ""
     if not (several or layout.output or layout.suffix):
         mark = "_out" if asked == Asked() else f"_{asked.mark}"
     assert item.source is not None
-    folder = Path(layout.output) / item.below.parent if layout.output else item.source.parent
+    folder = item.source.parent
+    if layout.output:
+        folder = place(layout.output).joinpath(*item.below.parent.parts)
     output = folder / f"{stem}{layout.suffix}{mark}{layout.ending or own}"
     return Job(item.source, output, asked, output_format(output))
-
-
-def _key(path: Path) -> str:
-    """By which two names of one file are told: links resolved, composed letters, no case."""
-    return unicodedata.normalize("NFC", os.path.realpath(path)).casefold()
 
 
 def _without_results(jobs: list[Job], searched: set[Path | None]) -> list[Job]:
@@ -219,22 +229,22 @@ def _without_results(jobs: list[Job], searched: set[Path | None]) -> list[Job]:
     makers: dict[str, set[Path | None]] = {}
     for job in jobs:
         if job.output:
-            makers.setdefault(_key(job.output), set()).add(job.source)
+            makers.setdefault(key_of(job.output), set()).add(job.source)
 
     def is_result(source: Path | None) -> bool:
-        found = makers.get(_key(source), set()) if source and source in searched else set()
+        found = makers.get(key_of(source), set()) if source and source in searched else set()
         return bool(found) and source not in found
 
     return [job for job in jobs if not is_result(job.source)]
 
 
 def _refuse_clashes(jobs: Sequence[Job], in_place: bool) -> None:
-    sources = {_key(job.source) for job in jobs if job.source}
+    sources = {key_of(job.source) for job in jobs if job.source}
     seen: dict[str, Job] = {}
     for job in jobs:
         if job.output is None:
             continue
-        key = _key(job.output)
+        key = key_of(job.output)
         other = seen.setdefault(key, job)
         if other is not job:
             raise UsageError(
@@ -253,7 +263,7 @@ def _free_name(path: Path, taken: set[str]) -> Path:
     number = 2
     while True:
         free = path.with_stem(f"{path.stem}_{number}")
-        if not os.path.exists(free) and _key(free) not in taken:
-            taken.add(_key(free))
+        if not exists(free) and key_of(free) not in taken:
+            taken.add(key_of(free))
             return free
         number += 1

@@ -1,0 +1,146 @@
+"""Files by path or by URL: `s3://bucket/a.png` is as good a name as `a.png`.
+
+What lies elsewhere is a `UPath` of universal-pathlib, over fsspec, which has what we ask of a
+`Path`; only what differs is told apart here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import unicodedata
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+from tunectl.atomic import atomic_write, remove_stale
+from tunectl.errors import PictureError, ResourceError, UsageError
+from tunectl.hashing import file_sha256
+from tunectl.images import find_pictures
+from tunectl.images.picture import FORMATS
+
+LOCAL = "file://"
+ENDINGS = {*FORMATS, ".gif"}
+
+
+def place(name: str) -> Path:
+    """The file or folder of a name. Raises UsageError for a URL that nothing here can open."""
+    if "://" not in name or name.startswith(LOCAL):
+        return Path(name.removeprefix(LOCAL))
+    try:
+        from upath import UPath
+    except ImportError as error:
+        raise UsageError(f"{name}: is a URL", "pip install 'tunectl[ray]' opens those") from error
+    try:
+        found: Any = UPath(name)
+        assert found.fs is not None
+    except (ValueError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UsageError(f"{name}: cannot be opened: {reason}", "check the URL") from error
+    return cast(Path, found)
+
+
+def is_remote(path: Path) -> bool:
+    """Whether it was a URL."""
+    return not isinstance(path, Path)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there."""
+    return path.is_dir() if is_remote(path) else os.path.isdir(path)  # which bears any name
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there."""
+    return path.is_file() if is_remote(path) else os.path.isfile(path)
+
+
+def exists(path: Path) -> bool:
+    """Whether anything is there."""
+    return path.exists() if is_remote(path) else os.path.exists(path)
+
+
+def full_name(path: Path) -> str:
+    """A name that means the same wherever it is read."""
+    return str(path) if is_remote(path) else os.path.abspath(path)
+
+
+def key_of(path: Path) -> str:
+    """By which two names of one file are told: links resolved, composed letters, no case.
+
+    The names of URLs are exact.
+    """
+    if is_remote(path):
+        return str(path)
+    return unicodedata.normalize("NFC", os.path.realpath(path)).casefold()
+
+
+def pictures_below(folder: Path) -> list[Path]:
+    """Every picture, in name order: told by content, of URLs by their endings."""
+    if not is_remote(folder):
+        return find_pictures(folder)
+    with _reached(folder):
+        return sorted(
+            (path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS), key=str
+        )
+
+
+def sha256(path: Path) -> str | None:
+    """As `file_sha256`."""
+    if not is_remote(path):
+        return file_sha256(path)
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except Exception:
+        return None
+
+
+def content(path: Path) -> Path | bytes:
+    """What `read_picture` takes: the path, or what lies at the URL. Raises PictureError."""
+    if not is_remote(path):
+        return path
+    with _reached(path):
+        return path.read_bytes()
+
+
+def write(path: Path, data: bytes, just_before: Callable[[], None]) -> None:
+    """Write a file in one step, with a last word before it takes its name.
+
+    Object stores show a file when all of it is there. Raises ResourceError.
+    """
+    if not is_remote(path):
+        with atomic_write(path) as file:
+            file.write(data)
+            file.flush()
+            just_before()
+        return
+    just_before()
+    remote: Any = path
+    try:
+        remote.fs.pipe_file(remote.path, data)
+    except Exception as error:
+        raise ResourceError(
+            f"{path}: cannot be written ({_reason(error)})", "check that you may write there"
+        ) from error
+
+
+def remove_leftovers(folder: Path) -> None:
+    """What writers that were killed left in a folder here."""
+    if not is_remote(folder):
+        remove_stale(folder)
+
+
+@contextlib.contextmanager
+def _reached(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # each file system has its own
+        raise PictureError(
+            f"{path}: cannot be read ({_reason(error)})", "check the URL, and your access to it"
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
