@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -136,8 +137,12 @@ def learns(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapper(**values: Any) -> None:
         given = {name: values.pop(name) for name in shared}
-        with console.TrainingProgress() as progress:
-            command(run=_run(given, progress), **values)
+        try:
+            with console.TrainingProgress() as progress:
+                command(run=_run(given, progress), **values)
+        except KeyboardInterrupt:  # of which typer says nothing
+            console.say("tunectl: interrupted; the same command goes on")
+            sys.exit(console.INTERRUPTED)
         if given["output"].exists():
             print(given["output"])
 
