@@ -97,6 +97,8 @@ def test_styles_are_drawn_between_those_seen(paintings: Path):
     assert drawn.shape == (256, 128)
     assert bool((drawn - whole).abs().amax(1).lt(1e-3).any())  # the whole first one is there
     assert len(torch.unique(drawn.round(decimals=3), dim=0)) > 100  # and more than the parts
+    task.stage(model, 256, slice(50, 60), torch.Generator().manual_seed(0))
+    assert torch.equal(model.tuner.drawn["latent_0"][0], drawn[50:60])  # whoever takes them
 
 
 def test_any_pictures_style_is_taken_and_several_are_mixed(restyler, paintings: Path):
