@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tunectl.tasks import build_task
+from tunectl.tasks import Evidence, build_task
 from tunectl.tasks.removal import LEVELS, REMOVED, level_by_removal
 
 
@@ -51,4 +51,4 @@ def test_what_cannot_be_told():
     assert level_by_removal(noisy(6), takes_out(6), np.zeros((200, 300), bool)) == 0
     assert level_by_removal(np.full((64, 64, 3), 0.5, np.float32), takes_out(6)) == 0
     assert level_by_removal(noisy(200), takes_out(200)) == LEVELS[-1]
-    assert build_task("photo").estimate(noisy(6)) is None
+    assert build_task("photo").estimate(Evidence(noisy(6))) is None

@@ -11,7 +11,7 @@ from conftest import draw
 from PIL import Image
 
 from tunectl.errors import UsageError
-from tunectl.tasks import build_task
+from tunectl.tasks import Evidence, build_task
 from tunectl.tasks.jpeg import luma_table
 from tunectl.tasks.noise_level import noise_level
 
@@ -165,7 +165,7 @@ def test_the_quality_is_read_from_the_tables(quality):
     Image.fromarray(draw(16, 16, 0)).save(file, "JPEG", quality=quality)
     tables = Image.open(file).quantization
     pixels = draw(16, 16, 0)
-    assert build_task("deblock").estimate(pixels, tables) == quality
+    assert build_task("deblock").estimate(Evidence(pixels, tables)) == quality
 
 
 def textured(seed: int) -> np.ndarray:
@@ -178,29 +178,29 @@ def textured(seed: int) -> np.ndarray:
 def test_the_quality_of_a_jpeg_saved_as_something_else_is_told_from_its_pixels(quality, crop):
     pixels = saved(textured(1), quality)[crop[0] :, crop[1] :]
     task = build_task("deblock")
-    assert task.estimate(pixels) == pytest.approx(quality, abs=2)
-    assert task.estimate(pixels[..., :1]) is not None
+    assert task.estimate(Evidence(pixels)) == pytest.approx(quality, abs=2)
+    assert task.estimate(Evidence(pixels[..., :1])) is not None
     deep = (pixels.astype(np.uint16) * 257, pixels.astype(np.float32) / 255)
-    assert [task.estimate(same) for same in deep] == [task.estimate(pixels)] * 2
+    assert [task.estimate(Evidence(same)) for same in deep] == [task.estimate(Evidence(pixels))] * 2
 
 
 @pytest.mark.parametrize(("first", "second"), [(10, 80), (20, 90), (40, 95)])
 def test_a_jpeg_cropped_and_saved_again_keeps_the_quality_of_the_first(first, second):
     again = saved(saved(textured(2), first)[5:, 2:], second)
     file = {0: luma_table(second).tolist()}
-    assert build_task("deblock").estimate(again, file) == pytest.approx(first, abs=2)
+    assert build_task("deblock").estimate(Evidence(again, file)) == pytest.approx(first, abs=2)
     once = saved(textured(2), second)
-    assert build_task("deblock").estimate(once, file) == second
+    assert build_task("deblock").estimate(Evidence(once, file)) == second
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (7, 300, 1), (9, 9, 3), (200, 240, 3)])
 def test_what_was_never_a_jpeg_has_no_quality(shape):
     noise = np.random.default_rng(0).normal(128, 20, shape).clip(0, 255).astype(np.uint8)
     task = build_task("deblock")
-    assert task.estimate(noise) == 100
-    assert task.estimate(np.full(shape, 77, np.uint8)) == 100
+    assert task.estimate(Evidence(noise)) == 100
+    assert task.estimate(Evidence(np.full(shape, 77, np.uint8))) == 100
     smooth = np.broadcast_to(np.linspace(0, 1, shape[1])[None, :, None], shape)
-    assert task.estimate(smooth) == 100
+    assert task.estimate(Evidence(smooth)) == 100
 
 
 def test_what_deblock_learns_from_is_saved_as_its_fields_say():

@@ -145,10 +145,19 @@ class TrainingProgress:
             table = "  ".join(f"{name}: {value:.2f}" for name, value in report.validation.items())
             named = any(" " in name for name in report.validation)  # scores, not PSNR
             line = f"{report.share:4.0%}  {words}  {'' if named else 'dB '}at level {table}"
+            if 0 < report.share < 1:
+                line += f"  {_duration(report.seconds * (1 / report.share - 1))} left"
             if self._console.is_terminal:
                 self._console.print(line, highlight=False)
             else:
                 say(line)
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
 def plan_line(job: Job) -> str:

@@ -24,7 +24,7 @@ from tunectl.inference.samples import open_upright, planes, samples, through_arr
 from tunectl.inference.tiles import SMALLEST_SIDE, Grid, Step, run_tiled, shrink
 from tunectl.knob import Alpha, Knob, check_alpha, check_one
 from tunectl.networks import Network, fixed_statistics, norms_of
-from tunectl.tasks import build_task
+from tunectl.tasks import Evidence, build_task
 from tunectl.tuners import Tunable
 
 Picture = TypeVar("Picture", Tensor, Image.Image, NDArray[np.generic])
@@ -188,14 +188,14 @@ class Model:
     ) -> float:
         """The level to restore a picture at, told from its pixels, within the knob's range.
 
-        `pixels`, `tables` and `seen` are as `Task.estimate` has them. Raises AlphaError where
+        `pixels`, `tables` and `seen` are as `Evidence` has them. Raises AlphaError where
         nothing can be told.
         """
         knob, part = self._knob(), self.header.task
         level = None
         if part is not None:
             task = build_task(part.name, part.fields)
-            level = task.estimate(samples(pixels), tables, seen, self._at_level)
+            level = task.estimate(Evidence(samples(pixels), tables, seen, self._at_level))
         if level is None:
             raise AlphaError(
                 "how strongly to apply this model cannot be told from the picture",

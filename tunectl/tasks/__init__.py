@@ -7,7 +7,7 @@ from typing import Any
 
 from tunectl.errors import UsageError
 from tunectl.fields import build_fields
-from tunectl.tasks.base import Task
+from tunectl.tasks.base import Evidence, Task
 from tunectl.tasks.deblock import Deblock
 from tunectl.tasks.denoise import Denoise
 from tunectl.tasks.pairs import Pairs
@@ -24,7 +24,7 @@ TASKS: dict[str, type[Task]] = {
     "restyle": Restyle,
 }
 
-__all__ = ["TASKS", "Task", "build_task"]
+__all__ = ["TASKS", "Evidence", "Task", "build_task"]
 
 
 def build_task(name: str, fields: Mapping[str, Any] | None = None) -> Task:

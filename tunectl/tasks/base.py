@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,6 +22,21 @@ Restore = Callable[[NDArray[np.float32], float], NDArray[Any]]
 def eight_bit_scale(pixels: NDArray[Any]) -> float:
     """What samples of uint8, uint16 or, in [0, 1], floats are to be multiplied by for 0 to 255."""
     return 255 / {"uint8": 255, "uint16": 65535}.get(pixels.dtype.name, 1)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What there is to tell a picture's level from.
+
+    `pixels` are (H, W, C), uint8, uint16 or floating in [0, 1]; `tables` the quantisation tables of
+    the JPEG it came from, 64 numbers each in natural order; `seen` (H, W) marks the pixels that are
+    not transparent, None all. `restore` is the model that asks.
+    """
+
+    pixels: NDArray[Any]
+    tables: Tables | None = None
+    seen: NDArray[np.bool_] | None = None
+    restore: Restore | None = None
 
 
 class Task:
@@ -126,19 +142,8 @@ class Task:
         """
         raise NotImplementedError
 
-    def estimate(
-        self,
-        pixels: NDArray[Any],
-        tables: Tables | None = None,
-        seen: NDArray[np.bool_] | None = None,
-        restore: Restore | None = None,
-    ) -> float | None:
-        """The level that a picture seems to have; None if it cannot be told.
-
-        `pixels` are (H, W, C), uint8, uint16 or floating in [0, 1]; `tables` the quantisation
-        tables of the JPEG it came from, 64 numbers each in natural order; `seen` (H, W) marks the
-        pixels that are not transparent, None all. `restore` is the model that asks.
-        """
+    def estimate(self, evidence: Evidence) -> float | None:
+        """The level that a picture seems to have; None if it cannot be told."""
         return None
 
     def check_level(self, level: float) -> float:

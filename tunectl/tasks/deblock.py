@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 
 from tunectl.errors import UsageError
 from tunectl.knob import SYMBOLS
-from tunectl.tasks.base import Restore, Tables, Task, eight_bit_scale
+from tunectl.tasks.base import Evidence, Task, eight_bit_scale
 from tunectl.tasks.jpeg import (
     SUBSAMPLINGS,
     ijg_scale,
@@ -102,20 +102,15 @@ class Deblock(Task):
         coded = recode(shifted, quality, SUBSAMPLINGS[how])
         return coded[:, top : top + height, left : left + width]
 
-    def estimate(
-        self,
-        pixels: NDArray[Any],
-        tables: Tables | None = None,
-        seen: NDArray[np.bool_] | None = None,
-        restore: Restore | None = None,
-    ) -> float | None:
+    def estimate(self, evidence: Evidence) -> float | None:
         """The quality of the worst JPEG that the picture once was.
 
         That of the file is in its `tables`; one before it, as of a photo that was cropped and
         saved again, shows in the pixels. Without a trace of any the quality is 100.
         """
-        file = None if not tables or 0 not in tables else quality_of_table(np.asarray(tables[0]))
-        before = quality_of_pixels(_luma(pixels), aligned=file is None)
+        tables = evidence.tables or {}
+        file = quality_of_table(np.asarray(tables[0])) if 0 in tables else None
+        before = quality_of_pixels(_luma(evidence.pixels), aligned=file is None)
         return min(file or UNTOUCHED, before or UNTOUCHED)
 
     def expected_error(self, level: float) -> float:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tunectl.knob import SYMBOLS
-from tunectl.tasks.base import Restore, Tables, Task
+from tunectl.tasks.base import Evidence, Task
 from tunectl.tasks.noise_level import noise_level
 
 
@@ -50,14 +47,8 @@ class Denoise(Task):
             noisy = noisy.mul(255).round().clamp(0, 255).div(255)
         return noisy
 
-    def estimate(
-        self,
-        pixels: NDArray[Any],
-        tables: Tables | None = None,
-        seen: NDArray[np.bool_] | None = None,
-        restore: Restore | None = None,
-    ) -> float | None:
-        return noise_level(pixels, seen)
+    def estimate(self, evidence: Evidence) -> float | None:
+        return noise_level(evidence.pixels, evidence.seen)
 
     def expected_error(self, level: float) -> float:
         return 1 + 0.15 * level

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tunectl.errors import UsageError
 from tunectl.knob import SYMBOLS
-from tunectl.tasks.base import Restore, Tables, Task
+from tunectl.tasks.base import Evidence, Task
 
 
 @dataclass(frozen=True)
@@ -57,13 +54,7 @@ class Pairs(Task):
         one, other = clean.chunk(2, 1)
         return torch.lerp(one, other, level)
 
-    def estimate(
-        self,
-        pixels: NDArray[Any],
-        tables: Tables | None = None,
-        seen: NDArray[np.bool_] | None = None,
-        restore: Restore | None = None,
-    ) -> float:
+    def estimate(self, evidence: Evidence) -> float:
         """A picture as it came."""
         return self.strongest
 

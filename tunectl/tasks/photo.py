@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tunectl.errors import UsageError
 from tunectl.knob import SYMBOLS
-from tunectl.tasks.base import Restore, Tables, Task
+from tunectl.tasks.base import Evidence, Task
 from tunectl.tasks.camera import TO_YCC, Camera
 from tunectl.tasks.jpeg import SUBSAMPLINGS, recode
 from tunectl.tasks.removal import level_by_removal
@@ -76,15 +73,11 @@ class Photo(Task):
         how = list(SUBSAMPLINGS.values())[int(draw[2] * len(SUBSAMPLINGS))]
         return recode(photo, quality, how)
 
-    def estimate(
-        self,
-        pixels: NDArray[Any],
-        tables: Tables | None = None,
-        seen: NDArray[np.bool_] | None = None,
-        restore: Restore | None = None,
-    ) -> float | None:
+    def estimate(self, evidence: Evidence) -> float | None:
         """By what the model takes out; None without it."""
-        return None if restore is None else level_by_removal(pixels, restore, seen)
+        if evidence.restore is None:
+            return None
+        return level_by_removal(evidence.pixels, evidence.restore, evidence.seen)
 
     def expected_error(self, level: float) -> float:
         return 0.7 + 0.2 * level

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
@@ -17,7 +15,7 @@ from torch.nn.functional import mse_loss
 from tunectl.errors import UsageError
 from tunectl.images import read_rgb8
 from tunectl.knob import SYMBOLS
-from tunectl.tasks.base import Restore, Tables, Task
+from tunectl.tasks.base import Evidence, Task
 from tunectl.tasks.features import CONTENT_TAP, STYLE_TAPS, Features
 
 PHOTO = "photo"
@@ -61,13 +59,7 @@ class StyleTask(Task):
     ) -> Tensor:
         return clean
 
-    def estimate(
-        self,
-        pixels: NDArray[Any],
-        tables: Tables | None = None,
-        seen: NDArray[np.bool_] | None = None,
-        restore: Restore | None = None,
-    ) -> float:
+    def estimate(self, evidence: Evidence) -> float:
         """The whole style: a photo does not say how much of it is wanted."""
         return self.strongest
 
