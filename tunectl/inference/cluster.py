@@ -77,9 +77,11 @@ def run(
         )
         given = [ray.put(each) for each in (model, strengths, files)]
         pool = ray.util.ActorPool(
-            worker.remote(given, journal, os.getcwd(), device, precision) for _ in range(workers)
+            worker.remote(os.getcwd(), device, precision) for _ in range(workers)
         )
-        for outcomes in pool.map_unordered(lambda actor, task: actor.do.remote(task), tasks):
+        for outcomes in pool.map_unordered(
+            lambda actor, task: actor.do.remote(task, given, journal), tasks
+        ):
             for outcome in outcomes:
                 count(outcome)
     except ray.exceptions.RayError as error:
@@ -125,32 +127,41 @@ class _Journal:
 class _Worker:
     """Restores on one GPU, or on one processor core."""
 
-    def __init__(
-        self, given: Sequence[Any], journal: Any, folder: str, device: str, precision: str
-    ) -> None:
-        """`given` refers to the model, the strengths and the files of the run."""
+    def __init__(self, folder: str, device: str, precision: str) -> None:
         os.chdir(folder)  # names of files count from where the command was given
-        model, strengths, files = _ray().get(list(given))
-        place = pick_device(device)
-        network, tile = model.network.to(place), model.tile or TILE
-        self._model = Model(model.header, network, place, pick_precision(place, precision), tile)
-        self._strengths, self._files, self._journal = strengths, files, journal
+        self._device, self._precision = device, precision
+        self._ready: tuple[Model, Mapping[Asked, Strength], Files] | None = None
 
-    def do(self, jobs: Sequence[Job]) -> list[Outcome]:
-        """All of the jobs, but for those that another worker had done before it died."""
+    def do(self, jobs: Sequence[Job], given: Sequence[Any], journal: Any) -> list[Outcome]:
+        """All of the jobs, but for those that another worker had done before it died.
+
+        `given` refers to the model, the strengths and the files of the run. They come with each
+        task, since Ray does not promise that what starts a worker is there to start it again.
+        """
+        if self._ready is None:
+            self._ready = self._prepared(*_ray().get(list(given)))
         ray = _ray()
-        written = ray.get(self._journal.written.remote([job.output for job in jobs]))
+        written = ray.get(journal.written.remote([job.output for job in jobs]))
         outcomes = [one for one in written if sha256(one.job.output) == one.output_sha256]
         finished = {outcome.job for outcome in outcomes}
+        model, strengths, files = self._ready
         batch.restore_all(
-            self._model,
+            model,
             [job for job in jobs if job not in finished],
-            self._strengths,
-            self._files,
+            strengths,
+            files,
             lambda outcome, _: outcomes.append(outcome),
-            lambda outcome: ray.get(self._journal.append.remote(outcome)),
+            lambda outcome: ray.get(journal.append.remote(outcome)),
         )
         return outcomes
+
+    def _prepared(
+        self, model: Model, strengths: Mapping[Asked, Strength], files: Files
+    ) -> tuple[Model, Mapping[Asked, Strength], Files]:
+        place = pick_device(self._device)
+        network, tile = model.network.to(place), model.tile or TILE
+        precision = pick_precision(place, self._precision)
+        return Model(model.header, network, place, precision, tile), strengths, files
 
 
 def _tasks(jobs: Sequence[Job]) -> Iterator[list[Job]]:
