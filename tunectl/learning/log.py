@@ -43,8 +43,7 @@ class Log:
         if self._new_writer is None:
             return
         if self._writer is None:  # what an earlier process wrote of later steps is taken back
-            place = self.folder.path / "tensorboard"
-            self._writer = self._new_writer(str(place), purge_step=report.step)
+            self._writer = self._new_writer(str(self.folder.board), purge_step=report.step)
         step = report.step
         numbers = {"lr": report.lr, "megapixels a second": report.megapixels_per_second}
         if report.loss is not None:

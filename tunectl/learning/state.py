@@ -26,9 +26,9 @@ class RunFolder:
     """`FILE.run/` beside a model that is being trained.
 
     `run.json` says what run it is, `config.toml` repeats its options, `log.jsonl` has a line a
-    report, `previews` a picture a validation, and `report.html` all of it to look at. A state is
-    one safetensors file with its JSON inside, so that it cannot be torn in two; it is written
-    atomically, the newest `KEEP` are kept, and a finished run has none.
+    report, `previews` a picture a validation, `tensorboard` both for TensorBoard, and `report.html`
+    all of it to look at. A state is one safetensors file with its JSON inside, so that it cannot be
+    torn in two; it is written atomically, the newest `KEEP` are kept, and a finished run has none.
     """
 
     def __init__(self, output: Path) -> None:
@@ -36,6 +36,7 @@ class RunFolder:
         self.path = output.with_name(output.name + ".run")
         self.log_path = self.path / "log.jsonl"
         self.previews = self.path / "previews"
+        self.board = self.path / "tensorboard"
 
     def open(self, run: Mapping[str, Any], fresh: bool = False) -> bool:
         """Begin the run that `run` describes, or go on with it; False if it is finished already.
@@ -150,7 +151,8 @@ class RunFolder:
     def _clear(self) -> None:
         for path in [*self.states(), self.log_path, self.path / "run.json"]:
             path.unlink(missing_ok=True)
-        shutil.rmtree(self.previews, ignore_errors=True)
+        for folder in (self.previews, self.board):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _forget_after(self, step: int) -> None:
         kept = [json.dumps(line) + "\n" for line in self.records() if line["step"] <= step]
