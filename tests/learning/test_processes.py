@@ -68,6 +68,7 @@ def test_an_elastic_restart_goes_on(photos: Path, tmp_path: Path):
     output = tmp_path / "m.safetensors"
     folder = RunFolder(output)
     command = words(photos, output, "--steps", 300, "--draws", 2, "--save-every", 0.1)
+    command.append("--fresh")  # which is meant for the first start only
     launch = [*TORCHRUN, "--nproc-per-node=2", "--max-restarts=2", *command]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(launch, stderr=subprocess.PIPE, text=True, env=environment) as agent:

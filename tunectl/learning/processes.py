@@ -37,6 +37,11 @@ class Processes:
         """Whether it is this one that reports, validates and writes."""
         return self.rank == 0
 
+    @property
+    def restarted(self) -> bool:
+        """Whether torchrun has started the run before, and one of its processes has died."""
+        return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
     def part(self, pieces: Sequence[T]) -> Sequence[T]:
         """The pieces that this process works on, in one stretch."""
         start, end = (len(pieces) * i // self.count for i in (self.rank, self.rank + 1))

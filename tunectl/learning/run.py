@@ -81,7 +81,8 @@ def _learn(
     sources, held_out = _split(place)
     folder = RunFolder(place.output)
     run = _description(place, options, header, parent, sources, held_out)
-    if not processes.tell(folder.open(run, place.fresh) if processes.first else None):
+    fresh = place.fresh and not processes.restarted
+    if not processes.tell(folder.open(run, fresh) if processes.first else None):
         place.say(f"{place.output}: is finished already; --fresh trains it anew")
         return
     if processes.first:
@@ -158,13 +159,18 @@ def _learn(
         licence=place.licence,
         card=place.card,
     )
-    network = model.network if isinstance(model, Tunable) else model
-    tensors = {f"network.{name}": t for name, t in network.own_state().items()}
-    if isinstance(model, Tunable):
-        tensors |= {f"tuner.{name}": t for name, t in model.tuner.state_dict().items()}
-    checkpoint.write(place.output, header, tensors)
+    checkpoint.write(place.output, header, _tensors(model))
     write_report(folder, header, frames)
     folder.finish()
+
+
+def _tensors(model: Network | Tunable) -> dict[str, torch.Tensor]:
+    """A model's tensors as its file names them."""
+    network = model.network if isinstance(model, Tunable) else model
+    tensors = {f"network.{name}": tensor for name, tensor in network.own_state().items()}
+    if isinstance(model, Tunable):
+        tensors |= {f"tuner.{name}": tensor for name, tensor in model.tuner.state_dict().items()}
+    return tensors
 
 
 def _split(place: Place) -> tuple[list[Source], list[Source]]:
