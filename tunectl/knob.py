@@ -57,6 +57,11 @@ class Knob:
         """The least alpha: 0, or -1 of a knob with two ends beside its base."""
         return min(0.0, self.knots[0])
 
+    def within(self, level: float) -> float:
+        """The level, or the nearest that the knob has between alpha 0 and 1."""
+        ends = (self.level(0.0), self.level(1.0))
+        return min(max(level, min(ends)), max(ends))
+
     def scheduled_level(self, alpha: float) -> float:
         """The level that training shows at `alpha`."""
         start, end = self.levels

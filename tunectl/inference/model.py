@@ -195,13 +195,14 @@ class Model:
         level = None
         if part is not None:
             task = build_task(part.name, part.fields)
-            level = task.estimate(Evidence(samples(pixels), tables, seen, self._at_level))
+            evidence = Evidence(samples(pixels), tables, seen, self._at_level, self.header.examples)
+            level = task.estimate(evidence)
         if level is None:
             raise AlphaError(
                 "how strongly to apply this model cannot be told from the picture",
                 "give --alpha 0 to 1, or --level in the task's unit",
             )
-        return _within(level, knob)
+        return knob.within(level)
 
     def run(
         self,
@@ -226,7 +227,7 @@ class Model:
         self._run_tiled(step, planes(samples(pixels)), planes(sink), mask, band_done)
 
     def _at_level(self, pixels: NDArray[np.float32], level: float) -> NDArray[Any]:
-        restored = self(pixels, level=_within(level, self._knob()))
+        restored = self(pixels, level=self._knob().within(level))
         assert isinstance(restored, np.ndarray)
         return restored
 
@@ -368,8 +369,3 @@ class Model:
         restored = self._run(step, planes(samples(pixels)), mask).permute(1, 2, 0).numpy()
         shape = restored.shape[:2] if array.ndim == 2 else restored.shape
         return restored.astype(array.dtype, copy=False).reshape(shape)
-
-
-def _within(level: float, knob: Knob) -> float:
-    ends = (knob.level(0.0), knob.level(1.0))
-    return min(max(level, min(ends)), max(ends))

@@ -30,13 +30,15 @@ class Evidence:
 
     `pixels` are (H, W, C), uint8, uint16 or floating in [0, 1]; `tables` the quantisation tables of
     the JPEG it came from, 64 numbers each in natural order; `seen` (H, W) marks the pixels that are
-    not transparent, None all. `restore` is the model that asks.
+    not transparent, None all. `restore` is the model that asks, and `examples` what its file knows
+    of pictures whose level was known (`removal.Example`).
     """
 
     pixels: NDArray[Any]
     tables: Tables | None = None
     seen: NDArray[np.bool_] | None = None
     restore: Restore | None = None
+    examples: Sequence[tuple[float, ...]] = ()
 
 
 class Task:
@@ -54,6 +56,7 @@ class Task:
     tuner: ClassVar[str | None] = None
     takes_style: ClassVar[bool] = False
     takes_pairs: ClassVar[bool] = False
+    asks_model: ClassVar[bool] = False  # for a picture's level: training ends with examples
     restores: ClassVar[bool] = True  # the clean picture is the target, and PSNR says how near
 
     def __init__(self, fields: Any) -> None:

@@ -12,7 +12,7 @@ from tunectl.knob import SYMBOLS
 from tunectl.tasks.base import Evidence, Task
 from tunectl.tasks.camera import TO_YCC, Camera
 from tunectl.tasks.jpeg import SUBSAMPLINGS, recode
-from tunectl.tasks.removal import level_by_removal
+from tunectl.tasks.removal import level_like, removal
 
 FINEST, COARSEST = 98, 75  # JPEG qualities
 FULL = 4.0  # level at which the coarsest may be drawn; cleaner photos are saved finer
@@ -37,6 +37,7 @@ class Photo(Task):
     symbol = SYMBOLS["photo"]
     weakest = 0.0
     strongest = 100.0
+    asks_model = True
     fields: PhotoFields
 
     @property
@@ -74,10 +75,11 @@ class Photo(Task):
         return recode(photo, quality, how)
 
     def estimate(self, evidence: Evidence) -> float | None:
-        """By what the model takes out; None without it."""
-        if evidence.restore is None:
+        """By what the model takes out; None without it, or without examples to compare with."""
+        if evidence.restore is None or not evidence.examples:
             return None
-        return level_by_removal(evidence.pixels, evidence.restore, evidence.seen)
+        found = removal(evidence.pixels, evidence.restore, evidence.seen)
+        return None if found is None else level_like(found, evidence.examples)
 
     def expected_error(self, level: float) -> float:
         return 0.7 + 0.2 * level
