@@ -163,7 +163,7 @@ def test_models_are_listed_and_shown(cli, tunable_file: Path, tmp_path: Path, mo
     ("words", "found"),
     [
         ("tunectl apply photo.png -m star", ["starry-night", "starry-to-wheat"]),
-        ("tunectl inspect de", ["denoise"]),
+        ("tunectl inspect de", ["deblock", "denoise"]),
         ("tunectl models show nothing", []),
         ("tunectl models p", ["pull", "push"]),
     ],
