@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tunectl import atomic
 from tunectl.cli import console
 from tunectl.inference import batch
 
@@ -101,6 +102,18 @@ def test_without_a_word_the_strength_comes_from_the_picture_and_is_told(cli, com
     assert line["estimated"] is True
     assert f"alpha {line['alpha']:.3g} (level {line['level']:.3g}, estimated)" in told
     assert Path("auto.png").read_bytes() == Path("p_out.png").read_bytes()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="forks")
+def test_what_a_killed_run_left_is_removed_from_the_folders_of_results(cli, common: Words):
+    Path("out").mkdir()
+    dead = os.fork()
+    if not dead:
+        os._exit(0)
+    os.waitpid(dead, 0)
+    (Path("out") / f".{atomic._HERE}-{dead}-01234567.tunectl-tmp").touch()
+    assert cli("apply", "p.png", "-o", "out/", *common)[0] == 0
+    assert os.listdir("out") == ["p.png"]
 
 
 def test_a_plain_model_has_no_strength(cli, plain_file: Path, common: Words):

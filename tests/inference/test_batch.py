@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tunectl import atomic
 from tunectl.errors import AlphaError, PictureError, ResourceError
 from tunectl.images import Picture, read_picture, write_picture
 from tunectl.inference import batch
@@ -244,19 +243,6 @@ def test_an_interrupt_leaves_no_thread_and_nothing_half(stage, monkeypatch: pyte
     assert len(there) < 8
     for path in there.values():
         read_picture(path)
-
-
-def test_what_a_killed_run_left_is_removed_from_the_folders_of_results():
-    listed = jobs(1)
-    Path("out").mkdir()
-    dead = os.fork()
-    if not dead:
-        os._exit(0)
-    os.waitpid(dead, 0)
-    stale = Path("out") / f".{atomic._HERE}-{dead}-01234567.tunectl-tmp"
-    stale.touch()
-    outcomes(listed)
-    assert os.listdir("out") == ["0_auto.png"]
 
 
 def test_a_tally_counts_and_measures():

@@ -244,6 +244,7 @@ def apply(
                 cluster.run, device=device, precision=precision, workers=workers
             )
     with console.stoppable():
+        batch.remove_leftovers(jobs)
         tally = _run(run, loaded, jobs, strengths, files, setup, journal, quiet, as_json)
     if len(jobs) > 1 and (tally.failed or not quiet):
         console.say(f"tunectl: {tally.done} done, {tally.skipped} skipped, {tally.failed} failed")

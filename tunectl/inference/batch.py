@@ -70,6 +70,12 @@ class _Source:
     seconds: float
 
 
+def remove_leftovers(jobs: Sequence[Job]) -> None:
+    """Temporary files of writers that were killed, in every folder that results go to."""
+    for folder in {job.output.parent for job in jobs if job.output and not job.skip}:
+        places.remove_leftovers(folder)
+
+
 def run(
     model: Model,
     jobs: Sequence[Job],
@@ -77,25 +83,6 @@ def run(
     files: Files,
     done: Callable[[Outcome, Tally], None],
     record: Callable[[Outcome], None] = lambda outcome: None,
-) -> Tally:
-    """Remove what killed runs left beside the results, then `restore_all`."""
-    remove_leftovers(jobs)
-    return restore_all(model, jobs, strengths, files, done, record)
-
-
-def remove_leftovers(jobs: Sequence[Job]) -> None:
-    """Temporary files of writers that were killed, in every folder that results go to."""
-    for folder in {job.output.parent for job in jobs if job.output and not job.skip}:
-        places.remove_leftovers(folder)
-
-
-def restore_all(
-    model: Model,
-    jobs: Sequence[Job],
-    strengths: Mapping[Asked, Strength],
-    files: Files,
-    done: Callable[[Outcome, Tally], None],
-    record: Callable[[Outcome], None],
 ) -> Tally:
     """Do every job that is not to be skipped, in order; a bad picture does not stop the others.
 

@@ -56,11 +56,11 @@ def run(
     for job in jobs:
         if job.skip:
             count(Outcome(job, "skipped"))
-    batch.remove_leftovers(jobs)
     tasks = list(_tasks([job for job in jobs if not job.skip]))
     if not tasks:
         return tally
     model.forget()  # what is folded again where it is needed need not travel
+    model.network.cpu()  # a worker may have no GPU
     printed, sys.stdout = sys.stdout, cast(TextIO, _OfThisThread(sys.stdout))
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
@@ -92,6 +92,7 @@ def run(
     finally:
         ray.shutdown()
         sys.stdout = printed
+        batch.remove_leftovers(jobs)  # of workers that died
     return tally
 
 
@@ -145,7 +146,7 @@ class _Worker:
         outcomes = [one for one in written if sha256(one.job.output) == one.output_sha256]
         finished = {outcome.job for outcome in outcomes}
         model, strengths, files = self._ready
-        batch.restore_all(
+        batch.run(
             model,
             [job for job in jobs if job not in finished],
             strengths,
