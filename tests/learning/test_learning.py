@@ -80,7 +80,11 @@ def test_an_interrupted_run_resumes_to_the_same_weights(
     assert all(torch.equal(undisturbed[name], resumed[name]) for name in undisturbed)
 
 
-def test_a_run_in_parts_is_the_run_in_one(photos: Path, tmp_path: Path, options: Options):
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_run_in_parts_is_the_run_in_one(
+    photos: Path, tmp_path: Path, options: Options, optimizer: str
+):
+    options = dataclasses.replace(options, optimizer=optimizer)
     whole, parts = place(photos, tmp_path / "a.safetensors"), tmp_path / "b.safetensors"
     undisturbed = train(whole, options)
     for stop in (3, 3, 7, 19):  # the second is reached already

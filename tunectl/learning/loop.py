@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from tunectl.errors import DivergedError
 from tunectl.learning.curriculum import Curriculum
+from tunectl.learning.optimizers import Optimizer
 from tunectl.learning.options import Options
 from tunectl.learning.photos import Photos
 from tunectl.learning.processes import Processes
@@ -29,6 +30,7 @@ VALIDATIONS = 16
 REPORTS = 160  # lines in the log
 SHOW_EVERY_SECONDS = 2
 SMOOTHING = 0.98  # of the running mean of the loss
+WEIGHTS = ("parameter.", "average.")  # how a state calls them; all else are the optimiser's moments
 EXPLODED = 10  # times the least running mean of the error
 LOWER_LR = "start anew with --fresh and a lower --lr; the states from before are kept until then"
 
@@ -183,9 +185,7 @@ class _Run:
         self.names = [name for name, _ in named]
         self.parameters: list[Tensor] = [parameter for _, parameter in named]
         self.average = [parameter.detach().clone() for parameter in self.parameters]
-        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[options.optimizer]
-        # Decay would pull FTN's slopes and identities, and AdaFM's zeros, away from the base.
-        self.optimizer = kind(self.parameters, lr=options.lr, weight_decay=0, fused=True)
+        self.optimizer = Optimizer(self.parameters, options.optimizer)
         self.step = 0
         self.seconds = 0.0
         self.loss: float | None = None  # running mean
@@ -223,10 +223,7 @@ class _Run:
             raise DivergedError(
                 f"training diverged at step {self.step + 1}: a gradient is not a number", LOWER_LR
             )
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.lr
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        self.optimizer.step(self.lr)
         self.step += 1
         self.seconds, self.stopped = max(self.seconds, seconds), stops > 0
         decay = min(self.options.ema, (1 + self.step) / (10 + self.step))
@@ -276,7 +273,7 @@ class _Run:
         for name, parameter, average in zip(self.names, self.parameters, self.average, strict=True):
             tensors[f"parameter.{name}"] = parameter
             tensors[f"average.{name}"] = average
-            for key, value in self.optimizer.state[parameter].items():
+            for key, value in self.optimizer.moments(parameter).items():
                 tensors[f"{key}.{name}"] = value
         self.folder.save(self.step, self._facts(), tensors)
 
@@ -288,21 +285,15 @@ class _Run:
             return
         self.step, self.seconds = facts["step"], facts["seconds"]
         self.loss, self.least = facts["loss"], facts["least"]
-        stepped = set(self.processes.tell([n for n in self.names if f"step.{n}" in tensors]))
+        kinds = {key.partition(".")[2] for key in tensors if not key.startswith(WEIGHTS)}
+        stepped = self.processes.tell(sorted(kinds))
         with torch.no_grad():
             for name, parameter, average in zip(
                 self.names, self.parameters, self.average, strict=True
             ):
                 kept = {"parameter": parameter, "average": average}
                 if name in stepped:
-                    # The fused optimiser walks memory: its moments need the parameter's layout.
-                    state = {
-                        "step": torch.zeros((), device=parameter.device),
-                        "exp_avg": torch.empty_like(parameter),
-                        "exp_avg_sq": torch.empty_like(parameter),
-                    }
-                    self.optimizer.state[parameter] = state
-                    kept |= state
+                    kept |= self.optimizer.begin(parameter)
                 if self.processes.first:
                     for key, tensor in kept.items():
                         tensor.copy_(tensors[f"{key}.{name}"])
