@@ -2,21 +2,25 @@
 
 Made in linear light, where it has a shot and a read part, seen through a colour filter array,
 white balance, a colour matrix and a tone curve (Brooks et al., *Unprocessing images*, CVPR 2019),
-and then smoothed, in colour more than in luma, and sharpened, as cameras do before they save.
+and then smoothed, in colour more than in luma, and sharpened, as cameras do before they save. What
+they smooth away is the fine part: a coarse one stays, and all of it stays where the picture has
+detail.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, pad
+from torch.nn.functional import conv2d
 
 GAMMA = 2.2
 FIRST_TRY = 0.01  # deviation of the noise, in linear light, with which a camera is tried out
-GRAY_SIDE = 64  # pixels of the mid-gray area that it is tried on
+CONTRAST = 0.02  # of luma around a pixel, at which half of the noise that is spared is there
+GRAY_SIDE = 96  # pixels of the mid-gray area that it is tried on
+STRAIGHT = 8 / 255  # a level from which tone curves bend the noise
 # BT.601's luma and colour differences, rows, and back.
 TO_YCC = torch.tensor(
     [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
@@ -34,6 +38,8 @@ class Camera:
     of white. `mosaic` is the phase (y, x) of the filter array, or None for noise that was binned
     away or scaled down. `smooth` and `smooth_colour` are deviations in pixels of the Gaussian that
     noise in luma and in colour goes through, `sharpen` the strength of an unsharp mask after it.
+    `coarse` is the share of the noise's power that comes in blotches, Gaussians of `blotch` pixels.
+    `spared` says how much more of it there is in detail: 1 / (1 - spared) times as much at most.
     """
 
     gains: Tensor
@@ -44,6 +50,9 @@ class Camera:
     smooth: float
     smooth_colour: float
     sharpen: float
+    coarse: float
+    blotch: float
+    spared: float
 
     @classmethod
     def draw(cls, generator: torch.Generator) -> Camera:
@@ -57,16 +66,20 @@ class Camera:
             matrix[row, (row + 1) % 3], matrix[row, (row + 2) % 3] = off[row]
             matrix[row, row] = 1 - off[row].sum()
         phase = int(draw[8] * 4 / 0.8)
-        smoothed = torch.rand(4, generator=generator, device=generator.device).tolist()
+        kept = torch.rand(6, generator=generator, device=generator.device).tolist()
+        smooth = max(0.0, 2.0 * kept[0] - 0.4)
         return cls(
             gains,
             matrix,
             curve=draw[9] < 0.5,
             read=10 ** (-2.5 + 2 * draw[10]),
             mosaic=(phase // 2, phase % 2) if phase < 4 else None,
-            smooth=max(0.0, 1.2 * smoothed[0] - 0.3),
-            smooth_colour=2.5 * smoothed[1] ** 2 + max(0.0, 1.2 * smoothed[0] - 0.3),
-            sharpen=max(0.0, 1.5 * smoothed[2] - 0.5),
+            smooth=smooth,
+            smooth_colour=smooth + 4 * kept[1] ** 2,
+            sharpen=max(0.0, 1.5 * kept[2] - 0.5),
+            coarse=max(0.0, 0.9 * kept[3] - 0.4),
+            blotch=2 + 3 * kept[4],
+            spared=max(0.0, 0.8 * kept[5] - 0.3),
         )
 
     def noise(self, picture: Tensor, level: float, generator: torch.Generator) -> Tensor:
@@ -76,7 +89,7 @@ class Camera:
         """
         gray = torch.full((3, GRAY_SIDE, GRAY_SIDE), 0.5, device=picture.device)
         scale = FIRST_TRY
-        for _ in range(2):  # the second, since a tone curve bends what is strong
+        for _ in range(1 if level < STRAIGHT else 2):
             found = self._developed_noise(gray, scale, generator).square().mean().sqrt().item()
             scale *= level / found
         return self._developed_noise(picture, scale, generator)
@@ -90,11 +103,19 @@ class Camera:
         # Half the difference, so that the picture is the mean of what a camera would make of it.
         change = (self._developed(raw + noise) - self._developed(raw - noise)) / 2
         planes = torch.einsum("ij,jhw->ihw", TO_YCC.to(change), change)
-        luma = _blurred(planes[:1], self.smooth)
+        luma = self._smoothed(planes[:1], self.smooth)
         luma = luma + self.sharpen * (luma - _blurred(luma, 1.0))
-        colour = _blurred(planes[1:], self.smooth_colour)
+        colour = self._smoothed(planes[1:], self.smooth_colour)
         back = torch.linalg.inv(TO_YCC).to(change)
-        return torch.einsum("ij,jhw->ihw", back, torch.cat([luma, colour]))
+        noise = torch.einsum("ij,jhw->ihw", back, torch.cat([luma, colour]))
+        return noise * (1 - self.spared * (1 - _detail(picture)))
+
+    def _smoothed(self, planes: Tensor, deviation: float) -> Tensor:
+        """Noise under the camera's filter: a fine part, and a coarse one of `coarse` its power."""
+        fine = _blurred(planes, deviation)
+        blotch = _blurred(planes, max(deviation, self.blotch))
+        ratio = fine.square().mean() / blotch.square().mean().clamp_min(1e-12)
+        return fine * (1 - self.coarse) ** 0.5 + blotch * (self.coarse * ratio) ** 0.5
 
     def _raw(self, picture: Tensor) -> Tensor:
         """A developed picture back to the camera's linear colours."""
@@ -128,14 +149,30 @@ def _demosaiced(noise: Tensor, phase: tuple[int, int]) -> Tensor:
     return torch.where(seen.bool(), noise, filled)
 
 
+def _detail(picture: Tensor) -> Tensor:
+    """How much is going on around each pixel of (3, H, W): (1, H, W), 0 where nothing, up to 1."""
+    luma = torch.einsum("j,jhw->hw", TO_YCC[0].to(picture), picture)[None]
+    contrast = _blurred((luma - _blurred(luma, 1.0)).square(), 2.0).sqrt()
+    return contrast / (contrast + CONTRAST)
+
+
 def _blurred(planes: Tensor, deviation: float) -> Tensor:
     """(C, H, W) under a Gaussian, mirrored at the border."""
     if deviation < 0.2:
         return planes
-    reach = min(math.ceil(2.5 * deviation), *(side - 1 for side in planes.shape[-2:]))
-    offsets = torch.arange(-reach, reach + 1, dtype=planes.dtype, device=planes.device)
-    weights = (-(offsets**2) / (2 * deviation**2)).exp()
-    weights = weights / weights.sum()
-    wide = pad(planes[:, None], (reach, reach, reach, reach), mode="reflect")
-    down = conv2d(wide, weights.view(1, 1, -1, 1))
-    return conv2d(down, weights.view(1, 1, 1, -1))[:, 0]
+    down, across = (_gaussian(side, deviation).to(planes) for side in planes.shape[-2:])
+    return down @ planes @ across.T
+
+
+@lru_cache(maxsize=64)
+def _gaussian(side: int, deviation: float) -> Tensor:
+    """The blur along a line of `side` pixels as a matrix, faster than a convolution of one channel.
+
+    The first and last pixel are the mirrors: they stand once.
+    """
+    bell = (-((torch.arange(2 * side) / deviation) ** 2) / 2).clamp_min(-20).exp()
+    to, by = torch.arange(side)[:, None], torch.arange(side)
+    weights = bell[(to - by).abs()]
+    weights += bell[to + by] * (by > 0)
+    weights += bell[2 * (side - 1) - to - by] * (by < side - 1)
+    return weights / weights.sum(1, keepdim=True)

@@ -11,7 +11,6 @@ import PIL
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import pad
 
 from tunectl.errors import UsageError
 from tunectl.knob import SYMBOLS
@@ -91,16 +90,13 @@ class Deblock(Task):
         return [level, other] if _draw(2, generator) else [other, level]
 
     def _code(self, picture: Tensor, quality: int, generator: torch.Generator) -> Tensor:
-        height, width = picture.shape[-2:]
-        top = left = 0
+        phase = (0, 0)
         if not self.fields.aligned:
-            top, left = _draw(8, generator), _draw(8, generator)
+            phase = (_draw(8, generator), _draw(8, generator))
         how = self.fields.subsampling
         if how == "mixed":
             how = list(SUBSAMPLINGS)[_draw(len(SUBSAMPLINGS), generator)]
-        shifted = pad(picture[None], (left, 0, top, 0), mode="replicate")[0]
-        coded = recode(shifted, quality, SUBSAMPLINGS[how])
-        return coded[:, top : top + height, left : left + width]
+        return recode(picture, quality, SUBSAMPLINGS[how], phase)
 
     def estimate(self, evidence: Evidence) -> float | None:
         """The quality of the worst JPEG that the picture once was.

@@ -19,6 +19,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import pad
 
 Floats = NDArray[np.floating[Any]]
 SUBSAMPLINGS = {"4:4:4": 0, "4:2:0": 2}  # of colour, as Pillow numbers them
@@ -63,14 +64,22 @@ def luma_table(quality: int) -> NDArray[np.int64]:
     return table
 
 
-def recode(picture: Tensor, quality: int, subsampling: int) -> Tensor:
-    """(C, H, W) in [0, 1] through a JPEG file of Pillow's; C of 1 gives a gray file."""
+def recode(
+    picture: Tensor, quality: int, subsampling: int, phase: tuple[int, int] = (0, 0)
+) -> Tensor:
+    """(C, H, W) in [0, 1] through a JPEG file of Pillow's; C of 1 gives a gray file.
+
+    The picture's corner lies `phase` (y, x) pixels inside a block, as after a crop.
+    """
+    (top, left), (height, width) = phase, picture.shape[-2:]
+    picture = pad(picture[None], (left, 0, top, 0), mode="replicate")[0]
     array = picture.mul(255).round().clamp(0, 255).to("cpu", torch.uint8).permute(1, 2, 0).numpy()
     image = Image.fromarray(np.ascontiguousarray(array[..., 0] if len(picture) == 1 else array))
     file = io.BytesIO()
     image.save(file, "JPEG", quality=quality, subsampling=subsampling)
     decoded = np.asarray(Image.open(file), dtype=np.float32)
-    return torch.from_numpy(decoded.reshape(*array.shape)).permute(2, 0, 1) / 255
+    pixels = torch.from_numpy(decoded.reshape(*array.shape)).permute(2, 0, 1) / 255
+    return pixels[:, top : top + height, left : left + width]
 
 
 def quality_of_table(table: NDArray[Any]) -> int:

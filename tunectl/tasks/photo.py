@@ -14,7 +14,9 @@ from tunectl.tasks.camera import TO_YCC, Camera
 from tunectl.tasks.jpeg import SUBSAMPLINGS, recode
 from tunectl.tasks.removal import level_like, removal
 
-FINEST, COARSEST = 98, 75  # JPEG qualities
+FINEST, COARSEST = 98, 65  # JPEG qualities
+TWICE = 0.3  # of the saved photos: by the camera, at CAMERA or finer, and again after a crop
+CAMERA = 88
 FULL = 4.0  # level at which the coarsest may be drawn; cleaner photos are saved finer
 
 
@@ -66,13 +68,16 @@ class Photo(Task):
         return torch.stack(photos)
 
     def _saved(self, photo: Tensor, level: float, generator: torch.Generator) -> Tensor:
-        draw = torch.rand(3, generator=generator, device=generator.device).tolist()
+        draw = torch.rand(7, generator=generator, device=generator.device).tolist()
         if draw[0] >= self.fields.saved:
             return photo.mul(255).round().clamp(0, 255).div(255)
+        ways = list(SUBSAMPLINGS.values())
+        if draw[3] < TWICE:
+            quality = round(CAMERA + (FINEST - CAMERA) * draw[4])
+            photo = recode(photo, quality, ways[0], (int(8 * draw[5]), int(8 * draw[6])))
         coarsest = FINEST - (FINEST - COARSEST) * min(1.0, level / FULL)
         quality = round(FINEST + (coarsest - FINEST) * draw[1])
-        how = list(SUBSAMPLINGS.values())[int(draw[2] * len(SUBSAMPLINGS))]
-        return recode(photo, quality, how)
+        return recode(photo, quality, ways[int(draw[2] * len(ways))])
 
     def estimate(self, evidence: Evidence) -> float | None:
         """By what the model takes out; None without it, or without examples to compare with."""
