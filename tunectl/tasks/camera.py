@@ -108,7 +108,8 @@ class Camera:
         colour = self._smoothed(planes[1:], self.smooth_colour)
         back = torch.linalg.inv(TO_YCC).to(change)
         noise = torch.einsum("ij,jhw->ihw", back, torch.cat([luma, colour]))
-        return noise * (1 - self.spared * (1 - _detail(picture)))
+        share: Tensor = 1 - self.spared * (1 - _detail(picture))
+        return share * noise
 
     def _smoothed(self, planes: Tensor, deviation: float) -> Tensor:
         """Noise under the camera's filter: a fine part, and a coarse one of `coarse` its power."""
