@@ -107,9 +107,8 @@ class Camera:
         luma = luma + self.sharpen * (luma - _blurred(luma, 1.0))
         colour = self._smoothed(planes[1:], self.smooth_colour)
         back = torch.linalg.inv(TO_YCC).to(change)
-        noise = torch.einsum("ij,jhw->ihw", back, torch.cat([luma, colour]))
-        share: Tensor = 1 - self.spared * (1 - _detail(picture))
-        return share * noise
+        noise: Tensor = torch.einsum("ij,jhw->ihw", back, torch.cat([luma, colour]))
+        return noise * (1 - self.spared * (1 - _detail(picture)))
 
     def _smoothed(self, planes: Tensor, deviation: float) -> Tensor:
         """Noise under the camera's filter: a fine part, and a coarse one of `coarse` its power."""
