@@ -9,6 +9,7 @@ detail.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -107,15 +108,15 @@ class Camera:
         luma = luma + self.sharpen * (luma - _blurred(luma, 1.0))
         colour = self._smoothed(planes[1:], self.smooth_colour)
         back = torch.linalg.inv(TO_YCC).to(change)
-        noise: Tensor = torch.einsum("ij,jhw->ihw", back, torch.cat([luma, colour]))
-        return noise * (1 - self.spared * (1 - _detail(picture)))
+        smoothed = torch.einsum("ij,jhw->ihw", back, torch.cat([luma, colour]))
+        return smoothed * (1 - self.spared * (1 - _detail(picture)))
 
     def _smoothed(self, planes: Tensor, deviation: float) -> Tensor:
         """Noise under the camera's filter: a fine part, and a coarse one of `coarse` its power."""
         fine = _blurred(planes, deviation)
         blotch = _blurred(planes, max(deviation, self.blotch))
         ratio = fine.square().mean() / blotch.square().mean().clamp_min(1e-12)
-        return fine * (1 - self.coarse) ** 0.5 + blotch * (self.coarse * ratio) ** 0.5
+        return fine * math.sqrt(1 - self.coarse) + blotch * (self.coarse * ratio).sqrt()
 
     def _raw(self, picture: Tensor) -> Tensor:
         """A developed picture back to the camera's linear colours."""
