@@ -243,7 +243,7 @@ def test_rivals_alone_are_measured_on_a_task(cli, photos: Path, tmp_path: Path):
     (tmp_path / "gain.txt").write_text("1")
     (tmp_path / "adapter.py").write_text(ADAPTER)
     rival = f"{tmp_path / 'adapter.py'}:{tmp_path / 'gain.txt'}"
-    words = ["--rival", rival, "--task", "deblock", "--task-field", "aligned=true"]
+    words = ["--rival", rival, "--task", "deblock", "--task-field", "aligned=1"]
     code, table, _ = cli("evaluate", photos, "--level", "10,90", "--limit", 2, *words)
     assert code == 0
     assert "JPEG of quality as columns by Pillow" in table

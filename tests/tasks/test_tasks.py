@@ -59,7 +59,7 @@ def test_the_same_generator_gives_the_same_input(task, level):
 def test_deblock_is_pillows_own_jpeg():
     array = np.random.default_rng(0).integers(0, 256, (32, 40, 3)).astype(np.uint8)
     clean = torch.from_numpy(array).permute(2, 0, 1)[None] / 255
-    task = build_task("deblock", {"aligned": True})
+    task = build_task("deblock", {"aligned": 1})
     file = io.BytesIO()
     Image.fromarray(array).save(file, "JPEG", quality=30, subsampling=2)
     expected = np.asarray(Image.open(file))
@@ -67,11 +67,16 @@ def test_deblock_is_pillows_own_jpeg():
     assert np.array_equal(coded.round().numpy().astype(np.uint8), expected)
 
 
-def test_blocks_start_at_a_random_phase_unless_aligned():
+@pytest.mark.parametrize(("aligned", "least", "most"), [(0, 20, 40), (0.5, 8, 30), (1, 1, 1)])
+def test_blocks_start_at_a_random_phase_in_those_that_are_not_aligned(aligned, least, most):
     clean = torch.rand(1, 1, 40, 40)
-    task = build_task("deblock")
-    outputs = {task.degrade(clean, 10, generator(s)).numpy().tobytes() for s in range(6)}
-    assert len(outputs) > 3
+    task = build_task("deblock", {"aligned": aligned})
+    outputs = [task.degrade(clean, 10, generator(s)).numpy().tobytes() for s in range(40)]
+    assert least <= len(set(outputs)) <= most
+    corner = build_task("deblock", {"aligned": 1}).degrade(clean, 10, generator()).numpy().tobytes()
+    assert outputs.count(corner) >= 40 * aligned * 0.6
+    with pytest.raises(UsageError, match="aligned 2 is not a share"):
+        build_task("deblock", {"aligned": 2})
 
 
 @pytest.mark.parametrize(
@@ -206,12 +211,12 @@ def test_what_was_never_a_jpeg_has_no_quality(shape):
 def test_what_deblock_learns_from_is_saved_as_its_fields_say():
     clean = torch.from_numpy(textured(3)).permute(2, 0, 1)[None] / 255
     plain, sharp = (
-        build_task("deblock", {"aligned": True, "subsampling": how}).degrade(clean, 60, generator())
+        build_task("deblock", {"aligned": 1, "subsampling": how}).degrade(clean, 60, generator())
         for how in ("4:2:0", "4:4:4")
     )
     expected = saved(textured(3), 60, subsampling=0)
     assert np.array_equal(sharp[0].permute(1, 2, 0).mul(255).round().byte().numpy(), expected)
-    mixed = build_task("deblock", {"aligned": True, "subsampling": "mixed"})
+    mixed = build_task("deblock", {"aligned": 1, "subsampling": "mixed"})
     found = [mixed.degrade(clean, 60, generator(seed)) for seed in range(8)]
     assert all(torch.equal(x, plain) or torch.equal(x, sharp) for x in found)
     assert len({x.numpy().tobytes() for x in found}) == 2

@@ -32,14 +32,14 @@ LOOKED_AT = 2048  # pixels a side, of which its past is told
 class DeblockFields:
     """How the files are made that the task learns from.
 
-    `aligned`: the 8x8 blocks start at the picture's corner, as in a file straight from the
-    encoder. Off, the grid has a random phase, as in a cropped photo, which training needs.
+    `aligned` is the share of pictures whose 8x8 blocks start at the corner, as they do in a file
+    straight from the encoder; the others' grid has a random phase, as in a cropped photo.
     `subsampling` of colour is 4:2:0, 4:4:4 or mixed, half and half. `twice` is the share of
     pictures that are compressed once more, before or after, on a grid of another phase and at a
     quality of at least the level's: saved pictures are cropped and saved again.
     """
 
-    aligned: bool = False
+    aligned: float = 0.0
     subsampling: str = "4:2:0"
     twice: float = 0.0
 
@@ -48,8 +48,9 @@ class DeblockFields:
             raise UsageError(
                 f"subsampling {self.subsampling!r} is not known", "give 4:2:0, 4:4:4 or mixed"
             )
-        if not 0 <= self.twice <= 1:
-            raise UsageError(f"twice {self.twice:g} is not a share", "give 0 to 1")
+        for name, share in (("aligned", self.aligned), ("twice", self.twice)):
+            if not 0 <= share <= 1:
+                raise UsageError(f"{name} {share:g} is not a share", "give 0 to 1")
 
 
 class Deblock(Task):
@@ -63,7 +64,9 @@ class Deblock(Task):
 
     @property
     def protocol(self) -> str:
-        phase = "from the corner" if self.fields.aligned else "at any phase"
+        phase = {0: "at any phase", 1: "from the corner"}.get(
+            self.fields.aligned, f"from the corner in {self.fields.aligned:.0%}"
+        )
         twice = f", {self.fields.twice:.0%} saved twice" if self.fields.twice else ""
         return (
             f"JPEG of quality as columns by Pillow {PIL.__version__}, "
@@ -77,8 +80,10 @@ class Deblock(Task):
         for i, picture in enumerate(clean):
             lone = gray is not None and bool(gray[i])
             coded = picture[:1] if lone else picture
-            for quality in self._qualities(round(level), generator):
-                coded = self._code(coded, quality, generator)
+            *earlier, last = self._qualities(round(level), generator)
+            for quality in earlier:  # a crop since has moved their blocks
+                coded = self._code(coded, quality, 0, generator)
+            coded = self._code(coded, last, self.fields.aligned, generator)
             pictures.append(coded.expand(len(picture), -1, -1))
         return torch.stack(pictures).to(clean.device)
 
@@ -89,9 +94,11 @@ class Deblock(Task):
         other = level + _draw(max(1, 96 - level), generator)
         return [level, other] if _draw(2, generator) else [other, level]
 
-    def _code(self, picture: Tensor, quality: int, generator: torch.Generator) -> Tensor:
+    def _code(
+        self, picture: Tensor, quality: int, aligned: float, generator: torch.Generator
+    ) -> Tensor:
         phase = (0, 0)
-        if not self.fields.aligned:
+        if _draw(1000, generator) >= 1000 * aligned:
             phase = (_draw(8, generator), _draw(8, generator))
         how = self.fields.subsampling
         if how == "mixed":
