@@ -25,6 +25,7 @@ from tunectl.learning.options import Options
 from tunectl.learning.photos import Photos, list_photos
 from tunectl.learning.processes import Processes
 from tunectl.learning.state import RunFolder
+from tunectl.learning.stepper import Report
 from tunectl.learning.table import decode
 from tunectl.seeds import seeded
 from tunectl.tasks import build_task
@@ -44,7 +45,7 @@ def train(where: jobs.Place, options: Options, **others: object) -> dict[str, to
 
 
 def test_training_lowers_the_loss(photos: Path, tmp_path: Path):
-    reports: list[loop.Report] = []
+    reports: list[Report] = []
     where = place(photos, tmp_path / "m.safetensors", report=reports.append)
     train(where, Options(steps=60, batch=4, draws=1, patch=32, lr=5e-3, warmup=5))
     measured = [report.validation["15"] for report in reports if report.validation]
@@ -67,7 +68,7 @@ def test_an_interrupted_run_resumes_to_the_same_weights(
     undisturbed = train(place(photos, tmp_path / "a.safetensors"), options)
     output = tmp_path / "b.safetensors"
 
-    def interrupt(report: loop.Report) -> None:
+    def interrupt(report: Report) -> None:
         if report.step >= 9:
             os.kill(os.getpid(), signal.SIGINT)
 

@@ -16,7 +16,7 @@ from tunectl.errors import TunectlError, is_out_of_memory
 if TYPE_CHECKING:
     from tunectl.inference.batch import Tally
     from tunectl.inference.job import Job, Outcome
-    from tunectl.learning.loop import Report
+    from tunectl.learning.stepper import Report
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141

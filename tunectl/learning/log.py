@@ -12,8 +12,8 @@ from torch import Tensor
 
 from tunectl.errors import UsageError
 from tunectl.images import read_rgb8
-from tunectl.learning.loop import Report
 from tunectl.learning.state import RunFolder
+from tunectl.learning.stepper import Report
 
 
 class Log:

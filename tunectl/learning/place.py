@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tunectl.errors import UsageError
 from tunectl.header import check_stored
-from tunectl.learning.loop import Report
+from tunectl.learning.stepper import Report
 from tunectl.tasks import TASKS
 from tunectl.tasks.style import PHOTO
 

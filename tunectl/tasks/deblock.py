@@ -64,9 +64,8 @@ class Deblock(Task):
 
     @property
     def protocol(self) -> str:
-        phase = {0: "at any phase", 1: "from the corner"}.get(
-            self.fields.aligned, f"from the corner in {self.fields.aligned:.0%}"
-        )
+        share = self.fields.aligned
+        phase = f"from the corner in {share:.0%}" if share else "at any phase"
         twice = f", {self.fields.twice:.0%} saved twice" if self.fields.twice else ""
         return (
             f"JPEG of quality as columns by Pillow {PIL.__version__}, "
