@@ -41,7 +41,9 @@ class Transition(nn.Module):
         # In the order of a channels-last kernel, so that nothing has to be moved in memory.
         places = kernel.permute(0, 2, 3, 1)
         filters = places.reshape(self.mix_a.groups, -1, places[0].numel())
-        moved = _mix(self.mix_b, self.slope(_mix(self.mix_a, filters)))
+        mixed = _mix(self.mix_a, filters)
+        mixed = torch.lerp(mixed.relu(), mixed, self.slope.weight)  # PReLU, with a fast gradient
+        moved = _mix(self.mix_b, mixed)
         return moved.view(places.shape).permute(0, 3, 1, 2)
 
 
