@@ -5,7 +5,7 @@
 set -euo pipefail
 photos=$1 validation=$2 out=$3 minutes=${4:-90} start=${5:-weights/denoise.safetensors}
 tunectl train --task deblock --task-field subsampling=mixed --task-field twice=0.2 \
-    --task-field aligned=0.8 --network unet --tuner dni --level 95-5 --power 0.5 --bias 0.7 --gray 0.3 \
+    --network unet --tuner dni --level 95-5 --power 0.5 --bias 0.7 --gray 0.3 \
     --data "$photos" --exclude 'bsd_*' --validation "$validation" --draws 1 --store int8 \
     --licence "MIT; sources in weights/README.md" \
     --card "JPEG compression, quality 95 to 5, colour and gray." --minutes "$minutes" --loss psnr \
