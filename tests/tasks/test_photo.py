@@ -106,3 +106,14 @@ def test_photos_of_any_size_and_in_gray_have_camera_noise(shape):
     noisy = build_task("photo").degrade(torch.full(shape, 0.5), 20, generator(3))
     assert noisy.shape == shape
     assert noisy.isfinite().all()
+
+
+def test_some_photos_are_learned_from_as_softer_ones():
+    sharp = torch.rand(40, 3, 24, 32, generator=generator(0))
+    varied = build_task("photo").vary(sharp, generator(1))
+    assert torch.equal(varied, build_task("photo").vary(sharp, generator(1)))
+    contrast = varied.std((1, 2, 3)) / sharp.std((1, 2, 3))
+    assert 10 < (contrast < 0.999).sum() < 30
+    assert 0.2 < contrast.min() < 0.5
+    assert contrast.max() == 1
+    torch.testing.assert_close(varied.mean((2, 3)), sharp.mean((2, 3)), atol=0.03, rtol=0)

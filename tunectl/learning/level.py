@@ -33,6 +33,7 @@ def learn_level(
     for step in range(steps):
         generator = seeded(photos.device, "level", seed, step)
         clean, is_gray = photos.patches(BATCH, gray, generator)
+        clean = task.vary(clean, generator)
         draw = torch.rand(BATCH, generator=generator, device=photos.device)
         roots = ((draw - CLEAN) / (1 - CLEAN)).clamp_min(0) * largest
         degraded = [

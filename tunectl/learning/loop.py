@@ -134,6 +134,7 @@ def _gradients(
         alpha, level = curriculum(step * options.draws + draw)
         generator = seeded(photos.device, options.seed, step, draw)
         sample, gray = photos.patches(patches, options.gray, generator)
+        sample = task.vary(sample, generator)
         clean, noisy = task.target(sample), task.degrade(sample, level, generator, gray)
         if task.restores:
             _flatten(clean, noisy, options.flat, generator)

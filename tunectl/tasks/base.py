@@ -107,6 +107,10 @@ class Task:
             )
         return self, (level, last)
 
+    def vary(self, sample: Tensor, generator: torch.Generator) -> Tensor:
+        """Other photos than those that training cut: (N, C, H, W) to that. By default the same."""
+        return sample
+
     def target(self, sample: Tensor) -> Tensor:
         """What is to come out: (N, 3, H, W) of what training cuts from its data, (N, C, H, W)."""
         return sample

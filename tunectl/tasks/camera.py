@@ -105,7 +105,7 @@ class Camera:
         change = (self._developed(raw + noise) - self._developed(raw - noise)) / 2
         planes = torch.einsum("ij,jhw->ihw", TO_YCC.to(change), change)
         luma = self._smoothed(planes[:1], self.smooth)
-        luma = luma + self.sharpen * (luma - _blurred(luma, 1.0))
+        luma = luma + self.sharpen * (luma - blurred(luma, 1.0))
         colour = self._smoothed(planes[1:], self.smooth_colour)
         back = torch.linalg.inv(TO_YCC).to(change)
         smoothed = torch.einsum("ij,jhw->ihw", back, torch.cat([luma, colour]))
@@ -113,8 +113,8 @@ class Camera:
 
     def _smoothed(self, planes: Tensor, deviation: float) -> Tensor:
         """Noise under the camera's filter: a fine part, and a coarse one of `coarse` its power."""
-        fine = _blurred(planes, deviation)
-        blotch = _blurred(planes, max(deviation, self.blotch))
+        fine = blurred(planes, deviation)
+        blotch = blurred(planes, max(deviation, self.blotch))
         ratio = fine.square().mean() / blotch.square().mean().clamp_min(1e-12)
         return fine * math.sqrt(1 - self.coarse) + blotch * (self.coarse * ratio).sqrt()
 
@@ -153,11 +153,11 @@ def _demosaiced(noise: Tensor, phase: tuple[int, int]) -> Tensor:
 def _detail(picture: Tensor) -> Tensor:
     """How much is going on around each pixel of (3, H, W): (1, H, W), 0 where nothing, up to 1."""
     luma = torch.einsum("j,jhw->hw", TO_YCC[0].to(picture), picture)[None]
-    contrast = _blurred((luma - _blurred(luma, 1.0)).square(), 2.0).sqrt()
+    contrast = blurred((luma - blurred(luma, 1.0)).square(), 2.0).sqrt()
     return contrast / (contrast + CONTRAST)
 
 
-def _blurred(planes: Tensor, deviation: float) -> Tensor:
+def blurred(planes: Tensor, deviation: float) -> Tensor:
     """(C, H, W) under a Gaussian, mirrored at the border."""
     if deviation < 0.2:
         return planes

@@ -10,12 +10,13 @@ from torch import Tensor
 from tunectl.errors import UsageError
 from tunectl.knob import SYMBOLS
 from tunectl.tasks.base import Evidence, Task
-from tunectl.tasks.camera import TO_YCC, Camera
+from tunectl.tasks.camera import TO_YCC, Camera, blurred
 from tunectl.tasks.jpeg import SUBSAMPLINGS, recode
 
 FINEST, COARSEST = 98, 65  # JPEG qualities
 TWICE = 0.3  # of the saved photos: by the camera, at CAMERA or finer, and again after a crop
 CAMERA = 88
+SOFT, SOFTEST = 0.5, 1.3  # share of the photos learned from that are made softer, and by how much
 FULL = 4.0  # level at which the coarsest may be drawn; cleaner photos are saved finer
 
 
@@ -46,6 +47,17 @@ class Photo(Task):
         return (
             "synthetic camera noise of deviation on mid-gray as columns, "
             f"{self.fields.saved:.0%} saved as JPEG, 8 bits"
+        )
+
+    def vary(self, sample: Tensor, generator: torch.Generator) -> Tensor:
+        """Some made softer: pixels of a camera's full size are not as sharp as those of photos that
+        were scaled down, and fine detail in them is noise."""
+        draw = torch.rand(len(sample), 2, generator=generator, device=generator.device).tolist()
+        return torch.stack(
+            [
+                blurred(photo, SOFTEST * by) if drawn < SOFT else photo
+                for photo, (drawn, by) in zip(sample, draw, strict=True)
+            ]
         )
 
     def degrade(
