@@ -428,18 +428,3 @@ def test_previews_show_input_and_every_level(photos: Path, tmp_path: Path, optio
     with Image.open(shown[-1]) as picture:
         assert picture.width > 6 * 100
         assert picture.height > 1 * 60
-
-
-def test_a_photo_model_learns_to_read_levels(photos: Path, tmp_path: Path, options: Options):
-    where = place(photos, tmp_path / "m.safetensors", dtype="int8")
-    jobs.train(where, options, "photo", "adafm-net", [0, 20], TINY, tuner="dni")
-    model, picture = load(where.output, device="cpu"), torch.rand(90, 70, 3).numpy()
-    assert model.level_net is not None
-    assert 0 <= model.estimate(picture) <= 20
-    tensors = checkpoint.read(where.output)[1]
-    assert {name.partition(".")[0] for name in tensors} == {"network", "tuner", "level"}
-    tensors.pop("level.tail.bias")
-    broken = tmp_path / "broken.safetensors"
-    checkpoint.write(broken, read_header(where.output), tensors)
-    with pytest.raises(IncompatibleError, match="do not fit"):
-        load(broken)

@@ -162,8 +162,7 @@ class _Worker:
         place = pick_device(self._device)
         network, tile = model.network.to(place), model.tile or TILE
         precision = pick_precision(place, self._precision)
-        reader = model.level_net.to(place) if model.level_net else None
-        return Model(model.header, network, place, precision, tile, reader), strengths, files
+        return Model(model.header, network, place, precision, tile), strengths, files
 
 
 def _tasks(jobs: Sequence[Job]) -> Iterator[list[Job]]:

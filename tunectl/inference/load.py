@@ -14,7 +14,6 @@ from tunectl.header import Header, is_ours
 from tunectl.inference.find import find_model
 from tunectl.inference.model import Model
 from tunectl.networks import Network, build_network
-from tunectl.tasks.level_net import LevelNet
 from tunectl.tuners import Tunable, build_tuner, insert_sites
 
 
@@ -63,18 +62,9 @@ def from_tensors(
             tuner = build_tuner(part.name, network, part.fields, knots)
             tuner.load_state_dict(checkpoint.under("tuner.", tensors))
             module = Tunable(network, tuner)
-        level_net = _level_net(checkpoint.under("level.", tensors), place)
     except RuntimeError as error:
         raise IncompatibleError(
             f"its tensors do not fit a {header.network.name}", "train or download it again"
         ) from error
     module.to(place)
-    return Model(header, module, place, pick_precision(place, precision), tile, level_net)
-
-
-def _level_net(tensors: dict[str, Tensor], place: torch.device) -> LevelNet | None:
-    if not tensors:
-        return None
-    net = LevelNet()
-    net.load_state_dict(tensors)
-    return net.to(place).requires_grad_(False)
+    return Model(header, module, place, pick_precision(place, precision), tile)

@@ -25,7 +25,6 @@ from tunectl.inference.tiles import SMALLEST_SIDE, Grid, Step, run_tiled, shrink
 from tunectl.knob import Alpha, Knob, check_alpha, check_one
 from tunectl.networks import Network, fixed_statistics, norms_of
 from tunectl.tasks import Evidence, build_task
-from tunectl.tasks.level_net import LevelNet
 from tunectl.tuners import Tunable
 
 Picture = TypeVar("Picture", Tensor, Image.Image, NDArray[np.generic])
@@ -45,18 +44,15 @@ class Model:
         device: torch.device,
         precision: torch.dtype,
         tile: int | None = None,
-        level_net: LevelNet | None = None,
     ) -> None:
-        """`level_net` reads a picture's level, where the task by itself cannot.
+        """`tile` is the side, in pixels, of the largest window that runs at once.
 
-        `tile` is the side, in pixels, of the largest window that runs at once. None chooses it
-        from the free memory. A result in 8 bits does not depend on it, for networks whose widths
-        are multiples of 16.
+        None chooses it from the free memory. A result in 8 bits does not depend on it, for
+        networks whose widths are multiples of 16.
         """
         self.header = header
         self.network = network.eval().requires_grad_(False)
         self.device, self.precision, self.tile = device, precision, tile
-        self.level_net = level_net
         self._engines: OrderedDict[Alpha | str | None, Engine] = OrderedDict()
 
     @property
@@ -199,7 +195,7 @@ class Model:
         level = None
         if part is not None:
             task = build_task(part.name, part.fields)
-            evidence = Evidence(samples(pixels), tables, seen, self.level_net)
+            evidence = Evidence(samples(pixels), tables, seen, self._at_level, self.header.examples)
             level = task.estimate(evidence)
         if level is None:
             raise AlphaError(
@@ -229,6 +225,11 @@ class Model:
         mask = None if alpha_map is None else torch.from_numpy(samples(alpha_map))
         step = self._step(alpha, mask is not None, chroma_alpha, blend, keep_colours, extrapolate)
         self._run_tiled(step, planes(samples(pixels)), planes(sink), mask, band_done)
+
+    def _at_level(self, pixels: NDArray[np.float32], level: float) -> NDArray[Any]:
+        restored = self(pixels, level=self._knob().within(level))
+        assert isinstance(restored, np.ndarray)
+        return restored
 
     def forget(self) -> None:
         """Fold anew at the next call: what the model's weights are made of has changed."""

@@ -19,9 +19,8 @@ from tunectl.evaluation.cases import pair_up
 from tunectl.hashing import file_sha256
 from tunectl.header import Header
 from tunectl.images import find_pictures
-from tunectl.learning.calibration import calibrate
+from tunectl.learning.calibration import calibrate, removal_examples
 from tunectl.learning.curriculum import Curriculum
-from tunectl.learning.level import STEPS, learn_level
 from tunectl.learning.log import Log
 from tunectl.learning.loop import Watchers, fit
 from tunectl.learning.options import Options
@@ -140,6 +139,8 @@ def _learn(
         folds = Folds(model, device, precision)
         knob = replace(knob, calibration=calibrate(folds, knob, crops, task))
         header = replace(header, knob=knob)
+        if task.asks_model:
+            header = replace(header, examples=removal_examples(folds, knob, crops, task))
     provenance = {
         "command": place.command,
         "tunectl": version("tunectl"),
@@ -159,13 +160,7 @@ def _learn(
         licence=place.licence,
         card=place.card,
     )
-    tensors = _tensors(model)
-    if knob is not None and task.learns_level:
-        place.say("learning to read a picture's level")
-        steps = min(STEPS, end.step)  # a run that is cut short is so in all its parts
-        reader = learn_level(photos, task, levels, options.gray, options.seed, steps)
-        tensors |= {f"level.{name}": tensor for name, tensor in reader.state_dict().items()}
-    checkpoint.write(place.output, header, tensors)
+    checkpoint.write(place.output, header, _tensors(model))
     write_report(folder, header, frames)
     folder.finish()
 

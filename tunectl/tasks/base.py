@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,10 +14,9 @@ from torch import Tensor, nn
 
 from tunectl.errors import UsageError
 
-if TYPE_CHECKING:
-    from tunectl.tasks.level_net import LevelNet
-
 Tables = Mapping[int, Sequence[int]]
+# (H, W, C), floating in [0, 1], and a level, to the picture restored at that level.
+Restore = Callable[[NDArray[np.float32], float], NDArray[Any]]
 
 
 def eight_bit_scale(pixels: NDArray[Any]) -> float:
@@ -31,14 +30,15 @@ class Evidence:
 
     `pixels` are (H, W, C), uint8, uint16 or floating in [0, 1]; `tables` the quantisation tables of
     the JPEG it came from, 64 numbers each in natural order; `seen` (H, W) marks the pixels that are
-    not transparent, None all. `level_net` is what the model's file has to
-    tell it with, if anything.
+    not transparent, None all. `restore` is the model that asks, and `examples` what its file knows
+    of pictures whose level was known (`removal.Example`).
     """
 
     pixels: NDArray[Any]
     tables: Tables | None = None
     seen: NDArray[np.bool_] | None = None
-    level_net: LevelNet | None = None
+    restore: Restore | None = None
+    examples: Sequence[tuple[float, ...]] = ()
 
 
 class Task:
@@ -56,7 +56,7 @@ class Task:
     tuner: ClassVar[str | None] = None
     takes_style: ClassVar[bool] = False
     takes_pairs: ClassVar[bool] = False
-    learns_level: ClassVar[bool] = False  # to tell it: training ends with that of a LevelNet
+    asks_model: ClassVar[bool] = False  # for a picture's level: training ends with examples
     restores: ClassVar[bool] = True  # the clean picture is the target, and PSNR says how near
 
     def __init__(self, fields: Any) -> None:

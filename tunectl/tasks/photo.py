@@ -12,6 +12,7 @@ from tunectl.knob import SYMBOLS
 from tunectl.tasks.base import Evidence, Task
 from tunectl.tasks.camera import TO_YCC, Camera, blurred
 from tunectl.tasks.jpeg import SUBSAMPLINGS, recode
+from tunectl.tasks.removal import level_like, removal
 
 FINEST, COARSEST = 98, 65  # JPEG qualities
 TWICE = 0.3  # of the saved photos: by the camera, at CAMERA or finer, and again after a crop
@@ -39,7 +40,7 @@ class Photo(Task):
     symbol = SYMBOLS["photo"]
     weakest = 0.0
     strongest = 100.0
-    learns_level = True
+    asks_model = True
     fields: PhotoFields
 
     @property
@@ -91,9 +92,11 @@ class Photo(Task):
         return recode(photo, quality, ways[int(draw[2] * len(ways))])
 
     def estimate(self, evidence: Evidence) -> float | None:
-        if evidence.level_net is None:
+        """By what the model takes out; None without it, or without examples to compare with."""
+        if evidence.restore is None or not evidence.examples:
             return None
-        return evidence.level_net.level_of(evidence.pixels, evidence.seen)
+        found = removal(evidence.pixels, evidence.restore, evidence.seen)
+        return None if found is None else level_like(found, evidence.examples)
 
     def expected_error(self, level: float) -> float:
         return 0.7 + 0.2 * level

@@ -3,7 +3,7 @@
 #   photo.sh PHOTOS VALIDATION OUT [MINUTES] [START]
 # PHOTOS and VALIDATION are folders of clean photos. A further run is the same, from START.
 set -euo pipefail
-photos=$1 validation=$2 out=$3 minutes=${4:-120} start=${5:-weights/denoise.safetensors}
+photos=$1 validation=$2 out=$3 minutes=${4:-122} start=${5:-weights/denoise.safetensors}
 tunectl train --task photo --network unet --tuner dni --level 0-30 --power 1.5 --bias 1.3 \
     --data "$photos" --exclude 'bsd_*' --validation "$validation" --draws 1 --store int8 \
     --licence "MIT; sources in weights/README.md" --card "Noise of real cameras, colour and gray." \
