@@ -44,7 +44,9 @@ class Transition(nn.Module):
         mixed = _mix(self.mix_a, filters)
         mixed = torch.lerp(mixed.relu(), mixed, self.slope.weight)  # PReLU, with a fast gradient
         moved = _mix(self.mix_b, mixed)
-        return moved.view(places.shape).permute(0, 3, 1, 2)
+        moved = moved.view(places.shape).permute(0, 3, 1, 2)
+        # A convolution sums in another order for another layout of the same kernel.
+        return moved.contiguous() if kernel.is_contiguous() else moved
 
 
 def _mix(convolution: nn.Conv2d, filters: Tensor) -> Tensor:
