@@ -46,7 +46,7 @@ class Transition(nn.Module):
         moved = _mix(self.mix_b, mixed)
         moved = moved.view(places.shape).permute(0, 3, 1, 2)
         # A convolution sums in another order for another layout of the same kernel.
-        return moved.contiguous() if kernel.is_contiguous() else moved
+        return moved if moved.stride() == kernel.stride() else moved.reshape(-1).view(kernel.shape)
 
 
 def _mix(convolution: nn.Conv2d, filters: Tensor) -> Tensor:
