@@ -31,15 +31,11 @@ def test_cameras_differ_in_everything_they_do():
 
 @pytest.mark.parametrize("level", [1.0, 5.0, 20.0])
 def test_the_level_is_the_deviation_on_mid_gray_whatever_the_camera(level):
-    gray = torch.full((3, 256, 256), 0.5)
-    ratios = []
-    for seed, camera in enumerate(cameras()[:16]):
+    gray = torch.full((3, 512, 512), 0.5)  # blotches are few
+    for seed, camera in enumerate(cameras()[:8]):
         noise = camera.noise(gray, level / 255, generator(seed)) * 255
-        ratios.append(noise.square().mean().sqrt().item() / level)
-        assert abs(noise.mean().item()) < 0.15 * level  # blotches are few
-    assert max(ratios) < 1.4
-    assert min(ratios) > 0.7
-    assert sum(ratios) / len(ratios) == pytest.approx(1, abs=0.05)
+        assert noise.square().mean().sqrt().item() == pytest.approx(level, rel=0.1)
+        assert abs(noise.mean().item()) < 0.05 * level
 
 
 def test_noise_is_neither_white_nor_even():
