@@ -3,7 +3,7 @@
 #   denoise_further.sh PHOTOS VALIDATION OUT [MINUTES] [START] [BATCH] [OPTIMIZER]
 # PHOTOS and VALIDATION are folders of clean photos. A long run of the loss that is the PSNR's own,
 # then a short one with many flat patches for the sake of flat borders. Two cores: the defaults.
-# With a GPU: BATCH 64 and OPTIMIZER muon, whose steps count for more and cost nothing there.
+# With a GPU, not tried yet: BATCH 64 and OPTIMIZER muon, whose steps count for more.
 set -euo pipefail
 photos=$1 validation=$2 out=$3 minutes=${4:-120} start=${5:-weights/denoise.safetensors}
 batch=${6:-4} optimizer=${7:-adamw}
