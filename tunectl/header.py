@@ -31,7 +31,6 @@ PICKLES = (".pth", ".pt", ".ckpt", ".bin")
 FORMAT = 1
 KEY = "tunectl.header"
 MAX_HEADER_BYTES = 16 << 20
-MOST_EXAMPLES = 4096
 STORED = ("fp32", "fp16", "bf16", "int8")
 _ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2, "I8": 1}
 
@@ -55,8 +54,7 @@ class Header:
 
     A tunable model has a `tuner` and a `knob`. A plain one has neither, unless it was folded from
     a tuner whose inserted modules stay (AdaFM above 1x1, Dynamic-Net): then they say which.
-    `level` is the one a plain model was trained for, or the range it is blind to. `examples` are
-    what alpha auto compares a picture with, of tasks that ask the model for it.
+    `level` is the one a plain model was trained for, or the range it is blind to.
     """
 
     network: Part
@@ -66,7 +64,6 @@ class Header:
     knob: Knob | None = None
     plain: bool = True
     dtype: str = "fp32"
-    examples: tuple[tuple[float, ...], ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
     licence: str = ""
     card: str = ""
@@ -81,9 +78,6 @@ class Header:
         _expect("plain", isinstance(self.plain, bool))
         _expect("knob", self.plain or (self.knob is not None and self.tuner is not None))
         _expect("dtype", isinstance(self.dtype, str) and self.dtype in STORED)
-        rows = self.examples
-        _expect("examples", len(rows) <= MOST_EXAMPLES and len({len(row) for row in rows}) < 2)
-        _expect("examples", all(_finite(one) and one > 0 for row in rows for one in row))
         _expect("provenance", isinstance(self.provenance, dict))
         _expect("licence and card", isinstance(self.licence, str) and isinstance(self.card, str))
 
@@ -198,7 +192,6 @@ def header_of(path: Path, content: dict[str, Any]) -> Header:
                 knob[name] = tuple(knob[name])
             knob["calibration"] = tuple((a, level) for a, level in knob["calibration"])
             content["knob"] = Knob(**knob)
-        content["examples"] = tuple(tuple(row) for row in content.get("examples", ()))
         return Header(**content)
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptError(

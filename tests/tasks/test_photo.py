@@ -109,7 +109,7 @@ def test_some_photos_are_learned_from_as_softer_ones():
     varied = build_task("photo").vary(sharp, generator(1))
     assert torch.equal(varied, build_task("photo").vary(sharp, generator(1)))
     contrast = varied.std((1, 2, 3)) / sharp.std((1, 2, 3))
-    assert 10 < (contrast < 0.999).sum() < 30
-    assert 0.2 < contrast.min() < 0.5
+    assert 20 < (contrast < 0.999).sum() < 36
+    assert 0.15 < contrast.min() < 0.4
     assert contrast.max() == 1
     torch.testing.assert_close(varied.mean((2, 3)), sharp.mean((2, 3)), atol=0.03, rtol=0)

@@ -195,8 +195,7 @@ class Model:
         level = None
         if part is not None:
             task = build_task(part.name, part.fields)
-            evidence = Evidence(samples(pixels), tables, seen, self._at_level, self.header.examples)
-            level = task.estimate(evidence)
+            level = task.estimate(Evidence(samples(pixels), tables, seen))
         if level is None:
             raise AlphaError(
                 "how strongly to apply this model cannot be told from the picture",
@@ -225,11 +224,6 @@ class Model:
         mask = None if alpha_map is None else torch.from_numpy(samples(alpha_map))
         step = self._step(alpha, mask is not None, chroma_alpha, blend, keep_colours, extrapolate)
         self._run_tiled(step, planes(samples(pixels)), planes(sink), mask, band_done)
-
-    def _at_level(self, pixels: NDArray[np.float32], level: float) -> NDArray[Any]:
-        restored = self(pixels, level=self._knob().within(level))
-        assert isinstance(restored, np.ndarray)
-        return restored
 
     def forget(self) -> None:
         """Fold anew at the next call: what the model's weights are made of has changed."""

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tunectl.evaluation.cases import degraded
@@ -15,9 +11,6 @@ from tunectl.evaluation.metrics import mean, psnr
 from tunectl.evaluation.subjects import highest
 from tunectl.knob import Knob
 from tunectl.tasks import Task
-from tunectl.tasks.removal import LEVELS, Example, crops_of, removed
-
-EXAMPLE_LEVELS = (0.4, 0.8, 1.6, 3.0, 5.0, 8.0, 12.0, 18.0)
 
 
 def calibrate(
@@ -47,30 +40,3 @@ def calibrate(
         floor = pairs[-1][0] if pairs else 0.0
         pairs.append((max(floor, highest(score, low, high)), level))
     return tuple(pairs)
-
-
-def removal_examples(
-    at_alpha: Callable[[Tensor, float], Tensor],
-    knob: Knob,
-    pictures: Sequence[Tensor],
-    task: Task,
-) -> tuple[Example, ...]:
-    """What the network takes out of pictures at EXAMPLE_LEVELS, for alpha auto to compare with."""
-
-    def restore(crop: NDArray[np.float32], level: float) -> NDArray[Any]:
-        x = torch.from_numpy(crop).permute(2, 0, 1)[None]
-        y = at_alpha(x, knob.alpha(knob.within(level))).cpu().clamp(0, 1)
-        return y[0].permute(1, 2, 0).numpy()
-
-    rows: list[list[float]] = []
-    inputs: list[list[NDArray[np.float32]]] = []
-    for index, picture in enumerate(pictures):
-        for level in EXAMPLE_LEVELS:
-            _, noisy = degraded(picture, task, level, index)
-            if crops := crops_of(noisy[0].permute(1, 2, 0).numpy()):
-                rows.append([level])
-                inputs.append(crops)
-    for level in LEVELS:  # outside, as another alpha is folded anew
-        for row, crops in zip(rows, inputs, strict=True):
-            row.append(round(removed(crops, restore, level), 4))
-    return tuple(map(tuple, rows))

@@ -19,7 +19,7 @@ from tunectl.evaluation.cases import pair_up
 from tunectl.hashing import file_sha256
 from tunectl.header import Header
 from tunectl.images import find_pictures
-from tunectl.learning.calibration import calibrate, removal_examples
+from tunectl.learning.calibration import calibrate
 from tunectl.learning.curriculum import Curriculum
 from tunectl.learning.log import Log
 from tunectl.learning.loop import Watchers, fit
@@ -136,11 +136,8 @@ def _learn(
         return
     if isinstance(model, Tunable) and knob is not None and task.restores:
         place.say("calibrating alpha on the validation photos")
-        folds = Folds(model, device, precision)
-        knob = replace(knob, calibration=calibrate(folds, knob, crops, task))
-        header = replace(header, knob=knob)
-        if task.asks_model:
-            header = replace(header, examples=removal_examples(folds, knob, crops, task))
+        calibration = calibrate(Folds(model, device, precision), knob, crops, task)
+        header = replace(header, knob=replace(knob, calibration=calibration))
     provenance = {
         "command": place.command,
         "tunectl": version("tunectl"),

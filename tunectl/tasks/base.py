@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,8 +15,6 @@ from torch import Tensor, nn
 from tunectl.errors import UsageError
 
 Tables = Mapping[int, Sequence[int]]
-# (H, W, C), floating in [0, 1], and a level, to the picture restored at that level.
-Restore = Callable[[NDArray[np.float32], float], NDArray[Any]]
 
 
 def eight_bit_scale(pixels: NDArray[Any]) -> float:
@@ -30,15 +28,12 @@ class Evidence:
 
     `pixels` are (H, W, C), uint8, uint16 or floating in [0, 1]; `tables` the quantisation tables of
     the JPEG it came from, 64 numbers each in natural order; `seen` (H, W) marks the pixels that are
-    not transparent, None all. `restore` is the model that asks, and `examples` what its file knows
-    of pictures whose level was known (`removal.Example`).
+    not transparent, None all.
     """
 
     pixels: NDArray[Any]
     tables: Tables | None = None
     seen: NDArray[np.bool_] | None = None
-    restore: Restore | None = None
-    examples: Sequence[tuple[float, ...]] = ()
 
 
 class Task:
@@ -56,7 +51,6 @@ class Task:
     tuner: ClassVar[str | None] = None
     takes_style: ClassVar[bool] = False
     takes_pairs: ClassVar[bool] = False
-    asks_model: ClassVar[bool] = False  # for a picture's level: training ends with examples
     restores: ClassVar[bool] = True  # the clean picture is the target, and PSNR says how near
 
     def __init__(self, fields: Any) -> None:

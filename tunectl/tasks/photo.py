@@ -12,12 +12,14 @@ from tunectl.knob import SYMBOLS
 from tunectl.tasks.base import Evidence, Task
 from tunectl.tasks.camera import TO_YCC, Camera, blurred
 from tunectl.tasks.jpeg import SUBSAMPLINGS, recode
-from tunectl.tasks.removal import level_like, removal
+from tunectl.tasks.visible_noise import visible_noise
 
 FINEST, COARSEST = 98, 65  # JPEG qualities
 TWICE = 0.3  # of the saved photos: by the camera, at CAMERA or finer, and again after a crop
 CAMERA = 88
-SOFT, SOFTEST = 0.5, 1.3  # share of the photos learned from that are made softer, and by how much
+SOFT, SOFTEST = 0.7, 1.6  # share of the photos learned from that are made softer, and by how much
+# At noise n, as it lies in the file, LEVEL * n^STEEPNESS is the best level on validation photos.
+LEVEL, STEEPNESS = 0.55, 1.3
 FULL = 4.0  # level at which the coarsest may be drawn; cleaner photos are saved finer
 
 
@@ -40,7 +42,6 @@ class Photo(Task):
     symbol = SYMBOLS["photo"]
     weakest = 0.0
     strongest = 100.0
-    asks_model = True
     fields: PhotoFields
 
     @property
@@ -92,11 +93,9 @@ class Photo(Task):
         return recode(photo, quality, ways[int(draw[2] * len(ways))])
 
     def estimate(self, evidence: Evidence) -> float | None:
-        """By what the model takes out; None without it, or without examples to compare with."""
-        if evidence.restore is None or not evidence.examples:
-            return None
-        found = removal(evidence.pixels, evidence.restore, evidence.seen)
-        return None if found is None else level_like(found, evidence.examples)
+        """From the noise that is in the file: also what saving added is to be taken out."""
+        noise = visible_noise(evidence.pixels, evidence.seen)
+        return None if noise is None else LEVEL * noise**STEEPNESS
 
     def expected_error(self, level: float) -> float:
         return 0.7 + 0.2 * level
