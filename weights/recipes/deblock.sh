@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # A `deblock` model: JPEG quality 95 to 5 by one knob, colour and gray, from the denoiser's weights.
-#   deblock.sh PHOTOS VALIDATION OUT [MINUTES] [START]
+#   deblock.sh PHOTOS VALIDATION OUT [MINUTES] [START] [ALIGNED]
 # PHOTOS and VALIDATION are folders of clean photos. A further run is the same, from START.
+# ALIGNED is the share of pictures whose blocks begin at the corner, as in a file that was not cropped.
 set -euo pipefail
 photos=$1 validation=$2 out=$3 minutes=${4:-90} start=${5:-weights/denoise.safetensors}
-tunectl train --task deblock --task-field subsampling=mixed --task-field twice=0.2 \
-    --network unet --tuner dni --level 95-5 --power 0.5 --bias 0.7 --gray 0.3 \
+aligned=${6:-0.8}
+tunectl train --task deblock --task-field subsampling=mixed --task-field twice=0.2 --task-field aligned="$aligned" \
+    --network unet --tuner dni --level 95-5 --power 0.5 --bias 0.7 --gray 0.4 \
     --data "$photos" --exclude 'bsd_*' --validation "$validation" --draws 1 --store int8 \
     --licence "MIT; sources in weights/README.md" \
     --card "JPEG compression, quality 95 to 5, colour and gray." --minutes "$minutes" --loss psnr \
