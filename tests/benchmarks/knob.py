@@ -4,8 +4,9 @@
 
 A row a model: parameters and multiplications a pixel; flat pictures of 240 x 320, which must stay
 as they are at every alpha; how evenly the output moves with alpha; whether PSNR at the two ends of
-the knob moves one way only. With FOLDER, which holds FFDNet, also the error in luma and in chroma
-apart. Noise is not clipped. PNG gets the tint of flat white along alpha as curves.
+the knob moves one way only, both on what the model was trained for. With FOLDER, which holds
+FFDNet, also the error in luma and in chroma apart, under Gaussian noise that is not clipped. PNG
+gets the tint of flat white along alpha as curves.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from tunectl.evaluation.smoothness import smoothness
 from tunectl.inference.load import load
 from tunectl.inference.model import Model
 from tunectl.networks import macs_per_pixel
-from tunectl.tasks import build_task
+from tunectl.tasks import Task, build_task
 
 DENOISE = build_task("denoise")
 FLAT = {"white": (1, 1, 1), "gray": (0.5, 0.5, 0.5), "black": (0, 0, 0), "red": (0.9, 0.1, 0.1)}
@@ -127,11 +128,17 @@ def white_tint(model: Model) -> list[tuple[float, float]]:
     return points
 
 
+def task_of(model: Model) -> Task:
+    part = model.header.task
+    assert part is not None
+    return build_task(part.name, part.fields)
+
+
 def evenness(model: Model, picture: Tensor) -> list[str]:
     """The largest mean change in 8-bit steps, its ratio to the mean one, growth from alpha 0."""
     knob = model.header.knob
     assert knob is not None
-    _clean, noisy = degraded(picture, DENOISE, knob.scheduled_level(0.5), 0)
+    _clean, noisy = degraded(picture, task_of(model), knob.scheduled_level(0.5), 0)
     found = smoothness(model, noisy)
     return [
         f"{found.most:.3f} at {found.where:g}",
@@ -146,7 +153,7 @@ def ends(model: Model, pictures: Sequence[Tensor]) -> list[str]:
     assert knob is not None
     cells = []
     for level, sign in zip(knob.levels, (-1, 1), strict=True):
-        inputs = [degraded(clean, DENOISE, level, i) for i, clean in enumerate(pictures)]
+        inputs = [degraded(clean, task_of(model), level, i) for i, clean in enumerate(pictures)]
         curve = [
             mean([psnr(model(noisy, i / 10), clean) for clean, noisy in inputs]) for i in range(11)
         ]

@@ -29,8 +29,7 @@ def decibels(one: np.ndarray, other: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("level", [3.0, 8.0])
-def test_photo_tells_a_cameras_noise_and_takes_it_out(level: float):
-    clean = np.asarray(Image.open(CLEAN).convert("RGB"))
+def test_photo_tells_a_cameras_noise_and_takes_it_out(clean: np.ndarray, level: float):
     model = load("photo", device="cpu")
     picture = torch.from_numpy(clean / 255).float().permute(2, 0, 1)[None]
     gains = []
