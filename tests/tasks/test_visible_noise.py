@@ -1,22 +1,23 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from tunectl.bundled import bundled
 from tunectl.images import read_picture
 from tunectl.tasks import Evidence, build_task
 from tunectl.tasks.visible_noise import measured, visible_noise
 
+CLEAN = Path(__file__).parents[2] / "weights" / "example" / "clean.png"
 LEVELS = (1.5, 4.0, 10.0)
 
 
 @pytest.fixture(scope="module")
 def clean() -> torch.Tensor:
-    pixels = torch.tensor(read_picture(bundled("example/clean.png")).pixels)
+    pixels = torch.tensor(read_picture(CLEAN).pixels)
     return pixels.permute(2, 0, 1)[None].float() / 255
 
 
