@@ -31,6 +31,10 @@ def test_a_deblock_model_reads_files_and_pixels_and_tells_what_was_no_jpeg(
     assert code == 0
     assert "(level 95, estimated)" in told
     assert told.count("next to nothing to remove was found in it") == 1
+    for name, count in (("p.jpg", 0), ("saved.png", 0), ("never.png", 1)):
+        code, _, told = cli("apply", name, "--level", 40, "-o", f"at-{name}", *words)
+        assert code == 0
+        assert told.count("no trace of JPEG compression was found in it") == count
     code, _, told = cli("apply", "p.jpg", "--level", 3, "-o", "o.jpg", *words)
     assert code == 2
     assert "5 to 95" in told

@@ -24,7 +24,7 @@ from tunectl.inference.samples import open_upright, planes, samples, through_arr
 from tunectl.inference.tiles import SMALLEST_SIDE, Grid, Step, run_tiled, shrink
 from tunectl.knob import Alpha, Knob, check_alpha, check_one
 from tunectl.networks import Network, fixed_statistics, norms_of
-from tunectl.tasks import Evidence, build_task
+from tunectl.tasks import Evidence, Task, build_task
 from tunectl.tuners import Tunable
 
 Picture = TypeVar("Picture", Tensor, Image.Image, NDArray[np.generic])
@@ -69,8 +69,7 @@ class Model:
     @property
     def restores(self) -> bool:
         """Whether the model brings a picture back, rather than making another one of it."""
-        part = self.header.task
-        return part is None or build_task(part.name, part.fields).restores
+        return self._task is None or self._task.restores
 
     def level(self, alpha: float) -> float:
         """The level, in the task's unit, at which `alpha` was measured to be best."""
@@ -191,10 +190,8 @@ class Model:
         `pixels`, `tables` and `seen` are as `Evidence` has them. Raises AlphaError where
         nothing can be told.
         """
-        knob, part = self._knob(), self.header.task
-        level = None
-        if part is not None:
-            task = build_task(part.name, part.fields)
+        knob, task, level = self._knob(), self._task, None
+        if task is not None:
             level = task.estimate(Evidence(samples(pixels), tables, seen))
         if level is None:
             raise AlphaError(
@@ -202,6 +199,17 @@ class Model:
                 "give --alpha 0 to 1, or --level in the task's unit",
             )
         return knob.within(level)
+
+    def doubt(
+        self,
+        pixels: NDArray[Any],
+        tables: Mapping[int, Sequence[int]] | None = None,
+        seen: NDArray[np.bool_] | None = None,
+    ) -> str | None:
+        """What to know of a picture, given as in `estimate`, in which the model finds nothing."""
+        if self._task is None:
+            return None
+        return self._task.doubt(Evidence(samples(pixels), tables, seen))
 
     def run(
         self,
@@ -228,6 +236,11 @@ class Model:
     def forget(self) -> None:
         """Fold anew at the next call: what the model's weights are made of has changed."""
         self._engines.clear()
+
+    @functools.cached_property
+    def _task(self) -> Task | None:
+        part = self.header.task
+        return None if part is None else build_task(part.name, part.fields)
 
     def _knob(self) -> Knob:
         if not self.tunable or self.header.knob is None:

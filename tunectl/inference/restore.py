@@ -55,15 +55,19 @@ def restore(model: Model, picture: Picture, strength: Strength) -> Restored:
     if picture.alpha is not None and not picture.alpha.all():
         hidden = picture.alpha == 0
         source = fill_transparent(source, picture.alpha)
-    alpha, estimated, notes = strength.alpha, False, picture.notes
-    if model.tunable and alpha is None:
-        alpha, estimated = 1.0, strength.alpha_map is None
-        if estimated:
-            seen = None if hidden is None else ~hidden
-            found = model.estimate(picture.pixels, picture.tables, seen)
-            alpha = model.alpha(found)
-            if found == model.nearest_level(0.0):
-                notes = [*notes, "next to nothing to remove was found in it"]
+    alpha, note = strength.alpha, None
+    estimated = model.tunable and alpha is None and strength.alpha_map is None
+    evidence = picture.pixels, picture.tables, None if hidden is None else ~hidden
+    if estimated:
+        found = model.estimate(*evidence)
+        alpha = model.alpha(found)
+        if found == model.nearest_level(0.0):
+            note = "next to nothing to remove was found in it"
+    else:
+        note = model.doubt(*evidence)
+        if model.tunable and alpha is None:
+            alpha = 1.0
+    notes = [*picture.notes, note] if note else picture.notes
     sink = empty_like(source) if model.scale == 1 else _larger(source, model.scale)
 
     def band_done() -> None:

@@ -147,6 +147,10 @@ class Task:
         """The level that a picture seems to have; None if it cannot be told."""
         return None
 
+    def doubt(self, evidence: Evidence) -> str | None:
+        """What to tell who asks for a level where nothing of the task's is to be seen."""
+        return None
+
     def check_level(self, level: float) -> float:
         """Return the level. Raises UsageError if the task does not know it."""
         low, high = sorted((self.weakest, self.strongest))

@@ -115,6 +115,11 @@ class Deblock(Task):
         before = quality_of_pixels(_luma(evidence.pixels), aligned=file is None)
         return min(file or UNTOUCHED, before or UNTOUCHED)
 
+    def doubt(self, evidence: Evidence) -> str | None:
+        if evidence.tables or self.estimate(evidence) != UNTOUCHED:
+            return None
+        return "no trace of JPEG compression was found in it"
+
     def expected_error(self, level: float) -> float:
         return 1.5 + 0.4 * math.sqrt(ijg_scale(level))
 
