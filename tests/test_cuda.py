@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tunectl.inference.engine import Engine
+from tunectl.header import Header, Part
 from tunectl.inference.load import load
+from tunectl.inference.model import Model
 from tunectl.learning import jobs
 from tunectl.learning.options import Options
 from tunectl.learning.photos import Photos, list_photos
@@ -27,9 +28,10 @@ def test_cuda_and_cpu_agree_in_full_precision(tunable_file: Path):
 
 def test_tiles_do_not_show_on_cuda():
     network = build_network("unet", {"widths": [8, 12], "encoder": [1, 1], "decoder": [1]})
-    picture = torch.rand(1, 3, 200, 260)
-    device = torch.device("cuda")
-    outputs = [Engine(network, device, torch.float32, tile)(picture) for tile in (128, 4096)]
+    picture = torch.rand(1, 3, 300, 700)
+    header, device = Header(Part("unet", {}), plain=True), torch.device("cuda")
+    tiles = (256, 4096)
+    outputs = [Model(header, network, device, torch.float32, tile)(picture) for tile in tiles]
     torch.testing.assert_close(outputs[0], outputs[1], atol=1 / 255, rtol=0)
 
 

@@ -156,6 +156,7 @@ def apply(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Tell only of failures.")] = False,
     device: c.DeviceOption = "auto",
     precision: c.PrecisionOption = "auto",
+    ensemble: c.EnsembleOption = 1,
     tile: Annotated[
         int | None,
         typer.Option(
@@ -195,6 +196,7 @@ def apply(
         fineness = _quality(quality)
         settings = {
             "precision": precision,
+            "ensemble": ensemble,
             "chroma_alpha": chroma_alpha,
             "alpha_map": alpha_map and file_sha256(alpha_map),
             "blend": blend,
@@ -216,7 +218,7 @@ def apply(
         from tunectl.inference.batch import Files
         from tunectl.inference.load import load
 
-        loaded = load(model, device=device, precision=precision, tile=tile)
+        loaded = load(model, device=device, precision=precision, tile=tile, ensemble=ensemble)
         if style:
             from tunectl.inference.styles import set_styles
 

@@ -25,6 +25,12 @@ ModelArgument = Annotated[
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 PrecisionOption = Annotated[str, typer.Option(help="auto, fp32 or bf16; auto takes the faster.")]
+EnsembleOption = Annotated[
+    int,
+    typer.Option(
+        help="Average over 2, 4 or 8 orientations of the picture: so much slower, a little better."
+    ),
+]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The model file to write.")]
 TaskFieldOption = Annotated[list[str], typer.Option(help="A field of the task, such as clip=true.")]
 

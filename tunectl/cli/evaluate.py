@@ -58,6 +58,7 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(help="Use so many pictures only.")] = None,
     device: c.DeviceOption = "auto",
     precision: c.PrecisionOption = "auto",
+    ensemble: c.EnsembleOption = 1,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON, per picture.")] = False,
     save: Annotated[
         list[Path], typer.Option(help="Write the results per picture: a .json or .csv file.")
@@ -111,6 +112,7 @@ def evaluate(
         with_ssim=with_ssim,
         device=device,
         precision=precision,
+        ensemble=ensemble,
         say=console.say,
     )
     print(table.as_json(tables) if json_output else "\n\n".join(map(table.markdown, tables)))

@@ -66,6 +66,7 @@ def evaluate(
     with_ssim: bool = False,
     device: str = "auto",
     precision: str = "auto",
+    ensemble: int = 1,
     say: Callable[[str], None] = lambda _line: None,
 ) -> tuple[Task, list[Table]]:
     """A table a folder: first the rivals, then each model at each setting of its knob.
@@ -73,7 +74,8 @@ def evaluate(
     Returns the task that they were measured on as well.
     Raises UsageError for models that share no task, or whose task PSNR says nothing of.
     """
-    loaded = {name: load(name, device=device, precision=precision) for name in models}
+    how: dict[str, Any] = {"device": device, "precision": precision, "ensemble": ensemble}
+    loaded = {name: load(name, **how) for name in models}
     job = _task_of(loaded, task, task_fields or {})
     subjects: list[Subject] = [load_rival(word, pick_device(device)) for word in rivals]
     for name, model in loaded.items():

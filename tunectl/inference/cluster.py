@@ -162,7 +162,8 @@ class _Worker:
         place = pick_device(self._device)
         network, tile = model.network.to(place), model.tile or TILE
         precision = pick_precision(place, self._precision)
-        return Model(model.header, network, place, precision, tile), strengths, files
+        ready = Model(model.header, network, place, precision, tile, model.ensemble)
+        return ready, strengths, files
 
 
 def _tasks(jobs: Sequence[Job]) -> Iterator[list[Job]]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tunectl.errors import AlphaError, ResourceError, UsageError, is_out_of_memory
 from tunectl.header import Header
 from tunectl.inference.compose import compose
-from tunectl.inference.engine import Engine
+from tunectl.inference.engine import ENSEMBLES, Engine
 from tunectl.inference.memory import SHARE, bytes_per_pixel, choose_tile, free_bytes
 from tunectl.inference.samples import open_upright, planes, samples, through_array
 from tunectl.inference.tiles import SMALLEST_SIDE, Grid, Step, run_tiled, shrink
@@ -44,15 +44,22 @@ class Model:
         device: torch.device,
         precision: torch.dtype,
         tile: int | None = None,
+        ensemble: int = 1,
     ) -> None:
         """`tile` is the side, in pixels, of the largest window that runs at once.
 
         None chooses it from the free memory. A result in 8 bits does not depend on it, for
-        networks whose widths are multiples of 16.
+        networks whose widths are multiples of 16. `ensemble` is as in `load`. Raises UsageError
+        for one that is not of ENSEMBLES.
         """
+        if ensemble not in ENSEMBLES:
+            raise UsageError(
+                f"an ensemble has 2, 4 or 8 orientations, not {ensemble}", "give one of these"
+            )
         self.header = header
         self.network = network.eval().requires_grad_(False)
         self.device, self.precision, self.tile = device, precision, tile
+        self.ensemble = ensemble
         self._engines: OrderedDict[Alpha | str | None, Engine] = OrderedDict()
 
     @property
@@ -274,7 +281,7 @@ class Model:
                 network: nn.Module = self.network.mapped()
             else:
                 network = self.fold(alpha, extrapolate=extrapolate)
-            self._engines[alpha] = Engine(network, self.device, self.precision)
+            self._engines[alpha] = Engine(network, self.device, self.precision, self.ensemble)
             if len(self._engines) > KEPT_FOLDS:
                 self._engines.popitem(last=False)
         self._engines.move_to_end(alpha)
