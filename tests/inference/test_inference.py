@@ -20,6 +20,7 @@ from tunectl.errors import (
     ResourceError,
     UsageError,
 )
+from tunectl.evaluation.barrier import barrier
 from tunectl.evaluation.metrics import psnr
 from tunectl.header import Header, Part, read_header
 from tunectl.inference import memory
@@ -39,6 +40,7 @@ from tunectl.networks import (
 from tunectl.tuners import Tunable, build_tuner
 
 CPU = torch.device("cpu")
+CLEAN = Path(__file__).parents[2] / "weights" / "example" / "clean.png"
 # Multiples of 16, like every real network: convolution libraries then sum in one order whatever
 # the shape. With odd widths a rounding tie may fall the other way in a tile.
 SMALL = {
@@ -229,8 +231,7 @@ def test_bundled_models_load():
 
 def test_the_bundled_style_begins_at_the_photo_and_leads_away_from_it():
     model = tunectl.load("starry-night", device="cpu")
-    clean = Path(__file__).parents[2] / "weights" / "example" / "clean.png"
-    picture = torch.from_numpy(np.array(Image.open(clean).convert("RGB"))).permute(2, 0, 1) / 255
+    picture = torch.from_numpy(np.array(Image.open(CLEAN).convert("RGB"))).permute(2, 0, 1) / 255
     apart = [float((model(picture, alpha) - picture).abs().mean()) for alpha in (0.25, 0.5, 1.0)]
     assert psnr(model(picture, 0.0), picture) > 40
     assert 0.02 < apart[0] < apart[1] < apart[2]
@@ -249,6 +250,26 @@ def test_mixing_is_a_weighted_mean(plain_file: Path, tunable_file: Path, tmp_pat
     _, folded = checkpoint.read(tmp_path / "c.safetensors")
     for name, tensor in folded.items():
         torch.testing.assert_close(mixed[name], tensor, atol=1e-6, rtol=1e-5)
+
+
+def test_models_with_one_knob_are_mixed(tunable_file: Path, tmp_path: Path):
+    header, tensors = checkpoint.read(tunable_file)
+    moved = {name: tensor + 0.01 * torch.randn_like(tensor) for name, tensor in tensors.items()}
+    other, mixed = tmp_path / "other.safetensors", tmp_path / "mixed.safetensors"
+    checkpoint.write(other, header, moved)
+    mix_files([tunable_file, other], [0.25, 0.75], mixed)
+    found, weights = checkpoint.read(mixed)
+    for name, tensor in tensors.items():
+        expected = 0.25 * tensor.float() + 0.75 * moved[name].float()
+        torch.testing.assert_close(weights[name], expected, atol=1e-3, rtol=0)
+    assert header.knob.calibration
+    assert found.knob == replace(header.knob, calibration=())
+    assert load(mixed, device="cpu")(torch.rand(1, 3, 16, 16), level=20).shape == (1, 3, 16, 16)
+    checkpoint.write(other, replace(header, knob=replace(header.knob, power=3.0)), tensors)
+    with pytest.raises(IncompatibleError, match="differ in their knob"):
+        mix_files([tunable_file, other], [0.5, 0.5], mixed)
+    with pytest.raises(IncompatibleError, match="one alpha"):
+        barrier([tunable_file, tunable_file], [0.5, 0.5], CLEAN)
 
 
 def test_styles_of_one_base_are_mixed(tmp_path: Path):

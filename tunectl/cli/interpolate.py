@@ -18,7 +18,7 @@ def interpolate(
         list[str],
         typer.Argument(
             metavar="MODEL...",
-            help="One tunable model, or two or more plain ones.",
+            help="One tunable model, or two or more of one kind.",
             autocompletion=c.complete_model,
         ),
     ],
@@ -26,9 +26,7 @@ def interpolate(
     alpha: Annotated[
         float | None, typer.Option("--alpha", "-a", help="Fold the tunable model at this alpha.")
     ] = None,
-    mix: Annotated[
-        str | None, typer.Option(help="Weights of the plain models, adding up to 1.")
-    ] = None,
+    mix: Annotated[str | None, typer.Option(help="Weights of the models, adding up to 1.")] = None,
     knob: Annotated[
         bool,
         typer.Option("--knob", help="Of two plain models: a knob that goes from one to the other."),
@@ -48,14 +46,16 @@ def interpolate(
         bool, typer.Option("--extrapolate", help="Allow alpha outside 0 to 1.")
     ] = False,
 ) -> None:
-    """Fold a knob at one alpha, mix plain models of one descent, or make a knob between two.
+    """Fold a knob at one alpha, mix models of one descent, or make a knob between two.
 
     \b
     tunectl interpolate denoise --alpha 0.3 -o plain.safetensors
     tunectl interpolate a.safetensors b.safetensors --mix 0.7,0.3 -o plain.safetensors
     tunectl interpolate a.safetensors b.safetensors --knob -o tunable.safetensors
 
-    --mix takes any safetensors files of one network, such as those of two ESRGANs. --check says
+    --mix takes plain models, models with the same knob, or any safetensors files of one network,
+    such as those of two ESRGANs. The knob of a mix is as it was scheduled: a short `train --start`
+    calibrates it. --check says
     whether they mix: a photo, which models of ours get degraded and enlarging ones reduced; or,
     with --clean, any pair. Foreign networks are run by spandrel.
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from tunectl.errors import UsageError
+from tunectl.errors import IncompatibleError, UsageError
 from tunectl.evaluation.cases import degraded
 from tunectl.evaluation.metrics import PEAK
 from tunectl.foreign.networks import describe_foreign
@@ -96,6 +96,11 @@ class _Mixed:
 def _ours(paths: Sequence[Path]) -> Callable[[Sequence[float]], _Mixed]:
     def at(weights: Sequence[float]) -> _Mixed:
         header, tensors, headers = mix_ours(paths, weights)
+        if not header.plain:
+            raise IncompatibleError(
+                f"{paths[0]}: has a knob, and a mix is measured at one alpha",
+                "fold the models first: tunectl interpolate FILE --alpha 0.5 -o PLAIN",
+            )
         model = from_tensors(header, tensors, "cpu", "fp32")
         return _Mixed(lambda x: model(x), headers=headers)
 

@@ -52,8 +52,10 @@ def fold_file(
 def mix_files(
     sources: Sequence[str | Path], weights: Sequence[float], output: Path, command: str = ""
 ) -> None:
-    """Write the weighted mean of two or more plain models of one descent, ours or any others.
+    """Write the weighted mean of two or more models of one descent, ours or any others.
 
+    Those of ours are plain, or have one knob; that of the mix is as it was scheduled, since what
+    was measured of the others does not hold for it.
     Raises UsageError if the weights do not fit, IncompatibleError at the first mismatch.
     """
     if len(sources) < 2 or len(weights) != len(sources):
@@ -74,7 +76,7 @@ def mix_files(
 def mix_ours(
     paths: Sequence[Path], weights: Sequence[float]
 ) -> tuple[Header, dict[str, Tensor], list[Header]]:
-    """The mix of plain models of ours, and their own headers. Raises IncompatibleError."""
+    """The mix of models of ours, and their own headers. Raises IncompatibleError."""
     headers, contents = zip(*(checkpoint.read(path) for path in paths), strict=True)
     for path, header, tensors in zip(paths, headers, contents, strict=True):
         _check_mixable(path, header, tensors, paths[0], headers[0], contents[0])
@@ -89,7 +91,8 @@ def mix_ours(
     if task is not None and any(other != task for other in tasks):
         task = Part(task.name, {})  # between two styles it is neither's
     card = "A mix of " + ", ".join(path.stem for path in paths) + "."
-    header = replace(headers[0], task=task, level=spread, dtype="fp32", card=card)
+    knob = _uncalibrated(headers[0])
+    header = replace(headers[0], task=task, level=spread, dtype="fp32", card=card, knob=knob)
     return header, mixed, list(headers)
 
 
@@ -149,15 +152,17 @@ def _check_mixable(
     first: Header,
     first_tensors: dict[str, Tensor],
 ) -> None:
-    if not header.plain:
+    if header.plain != first.plain:
+        knobbed = first_path if header.plain else path
         raise IncompatibleError(
-            f"{path}: has a knob, and only plain models are mixed",
+            f"{knobbed}: has a knob, and not all of these models have",
             "fold it first: tunectl interpolate FILE --alpha 0.5 -o PLAIN",
         )
     for what, mine, its in (
         ("network", first.network, header.network),
         ("task", first.task and first.task.name, header.task and header.task.name),
-        ("inserted modules", first.tuner, header.tuner),
+        ("tuner", first.tuner, header.tuner),
+        ("knob", _uncalibrated(first), _uncalibrated(header)),
     ):
         if mine != its:
             raise IncompatibleError(
@@ -165,6 +170,10 @@ def _check_mixable(
                 "mix models that were finetuned from one another",
             )
     check_shapes(path, tensors, first_path, first_tensors)
+
+
+def _uncalibrated(header: Header) -> Knob | None:
+    return header.knob and replace(header.knob, calibration=())
 
 
 def _mix_foreign(
