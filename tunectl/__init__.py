@@ -2,7 +2,7 @@
 
     import tunectl
 
-    model = tunectl.load("denoise")
+    model = tunectl.load("photo")
     better = model(picture, alpha=0.3)  # a PIL picture, an array or a tensor
 
 Importing this costs nothing: torch is loaded with the first model.

@@ -28,6 +28,13 @@ def decibels(one: np.ndarray, other: np.ndarray) -> float:
     return psnr(*tensors)
 
 
+def test_denoise_takes_white_noise_out(clean: np.ndarray):
+    noisy = clean + np.random.default_rng(0).normal(0, 12, clean.shape)
+    noisy = noisy.round().clip(0, 255).astype(np.uint8)
+    better = load("denoise", device="cpu")(noisy, alpha=0.3)
+    assert decibels(better, clean) > decibels(noisy, clean) + 4
+
+
 @pytest.mark.parametrize("level", [3.0, 8.0])
 def test_photo_tells_a_cameras_noise_and_takes_it_out(clean: np.ndarray, level: float):
     model = load("photo", device="cpu")

@@ -9,7 +9,7 @@ import torch
 
 from tunectl.images import read_picture
 from tunectl.tasks import Evidence, build_task
-from tunectl.tasks.visible_noise import measured, visible_noise
+from tunectl.tasks.visible_noise import crops_of, visible_noise
 
 CLEAN = Path(__file__).parents[2] / "weights" / "example" / "clean.png"
 LEVELS = (1.5, 4.0, 10.0)
@@ -77,7 +77,8 @@ def test_small_and_narrow_pictures(shape):
 
 def test_what_cannot_be_told(clean):
     photo = build_task("photo")
-    assert measured(np.zeros((15, 300, 3), np.uint8)) is None
+    assert crops_of(np.zeros((15, 300, 3), np.uint8)) == []
+    assert visible_noise(np.zeros((15, 300, 3), np.uint8)) is None
     assert photo.estimate(Evidence(np.zeros((15, 300, 3), np.uint8))) is None
     nothing = np.zeros(clean.shape[2:], bool)
     assert photo.estimate(Evidence(noisy(clean, 6), seen=nothing)) is None

@@ -42,7 +42,7 @@ def apply(
             help="A bundled or own model by name, or a file.",
             autocompletion=c.complete_model,
         ),
-    ] = "denoise",
+    ] = c.DEFAULT_MODEL,
     alpha: Annotated[
         str | None,
         typer.Option(

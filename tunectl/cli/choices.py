@@ -12,6 +12,8 @@ import typer
 from tunectl.errors import UsageError
 from tunectl.knob import Alpha
 
+DEFAULT_MODEL = "photo"  # the better one on files of real cameras
+
 
 def complete_model(incomplete: str) -> list[str]:
     """The names of models that begin so, for the shell."""

@@ -31,7 +31,7 @@ def sweep(
             help="A model with a knob; may be given several times.",
             autocompletion=c.complete_model,
         ),
-    ] = ["denoise"],  # noqa: B006 - typer copies it
+    ] = [c.DEFAULT_MODEL],  # noqa: B006 - typer copies it
     alpha: Annotated[
         str, typer.Option("--alpha", "-a", help="Which alphas, such as 0,0.5,1.")
     ] = "0,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,1",

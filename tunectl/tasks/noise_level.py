@@ -15,7 +15,6 @@ Floats = NDArray[np.floating[Any]]
 PATCHES = 8_000
 TRIES = 8  # places drawn for each patch that is wanted, where some pixels are not to be looked at
 PEAK = 255.0
-LUMA = (0.299, 0.587, 0.114)
 # On photos without noise the coarser scale reads up to about 3.3 times the finer one (texture),
 # on noise that a camera or a JPEG has smoothed, 5 to 25 times.
 SMOOTHED = 4.0
@@ -36,21 +35,6 @@ def noise_level(pixels: NDArray[Any], seen: NDArray[np.bool_] | None = None) -> 
     fine = _before_clipping(patches[:, :side, :side])
     coarse = _coarse_spread(patches)
     return coarse if coarse > SMOOTHED * fine else fine
-
-
-def spreads(
-    pixels: NDArray[Any], seen: NDArray[np.bool_] | None = None
-) -> tuple[float, float] | None:
-    """What `noise_level` weighs, but of luma: the noise at full and at half size.
-
-    Clipping is not seen to. None where a picture is too small.
-    """
-    patches, side = _patches(pixels, seen)
-    if not len(patches):
-        return None
-    if patches.shape[1] == 3:
-        patches = np.einsum("c,nchw->nhw", np.array(LUMA), patches)[:, None]
-    return _smallest_spread(patches[:, :side, :side]), _coarse_spread(patches)
 
 
 def _coarse_spread(patches: Floats) -> float:

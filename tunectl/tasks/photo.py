@@ -74,13 +74,14 @@ class Photo(Task):
             noise = Camera.draw(generator).noise(colours, level / 255, generator)
             if lone:  # as a camera's gray picture is that of a colour one
                 noise = torch.einsum("j,jhw->hw", TO_YCC[0].to(noise), noise)[None]
-                photo = self._saved(picture[:1] + noise, level, generator)
+                photo = self.saved(picture[:1] + noise, level, generator)
             else:
-                photo = self._saved(picture + noise, level, generator)
+                photo = self.saved(picture + noise, level, generator)
             photos.append(photo.expand(len(picture), -1, -1).to(clean.device))
         return torch.stack(photos)
 
-    def _saved(self, photo: Tensor, level: float, generator: torch.Generator) -> Tensor:
+    def saved(self, photo: Tensor, level: float, generator: torch.Generator) -> Tensor:
+        """(C, H, W) in [0, 1] as a file of noise `level` has it: JPEG, or rounded to 8 bits."""
         draw = torch.rand(7, generator=generator, device=generator.device).tolist()
         if draw[0] >= self.fields.saved:
             return photo.mul(255).round().clamp(0, 255).div(255)

@@ -1,8 +1,7 @@
-"""How much of a photo is noise of a camera? Told by a small network from how flat its flattest
-parts are, at four scales, in luma and in colour.
+"""How much of a photo is noise of a camera? Told by a small network from Laws' texture energies.
 
 White noise tells itself apart from detail (`noise_level`); a camera's, smoothed, in blotches and
-saved as a JPEG, does not. So what is measured is compared with many photos whose noise was made up:
+saved as a JPEG, does not. So a photo is compared with many whose noise was made up:
 `weights/recipes/visible_noise.py` makes them and fits the network.
 """
 
@@ -10,28 +9,61 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
-from torch import Tensor
-from torch.nn.functional import gelu, linear
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, conv2d, gelu, pad
 
 from tunectl.bundled import bundled
 from tunectl.tasks.base import eight_bit_scale
-from tunectl.tasks.camera import TO_YCC, blurred
-from tunectl.tasks.noise_level import spreads
+from tunectl.tasks.camera import TO_YCC
 
 WEIGHTS = "features/visible_noise.safetensors"
 CROP, CROPS = 128, 64  # side in pixels, and how many are looked at
-BLOCK = 16  # pixels a side
-# Detail between two of these, deviations of Gaussians in pixels, is one scale.
-SCALES = (0.0, 0.7, 1.4, 2.8, 5.6)
-SHARES = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75)  # of the blocks, from the flattest
-LEAST = 0.02  # 8-bit steps, below which nothing is measured
+WINDOW = 16  # pixels a side
+SCALES = 4  # each at half the size of the one before
+# Level, edge, spot, wave and ripple: a filter is one of them down and one across (Laws, 1980).
+LAWS = {
+    "L": (1.0, 4.0, 6.0, 4.0, 1.0),
+    "E": (-1.0, -2.0, 0.0, 2.0, 1.0),
+    "S": (-1.0, 0.0, 2.0, 0.0, -1.0),
+    "W": (-1.0, 2.0, 0.0, -2.0, 1.0),
+    "R": (1.0, -4.0, 6.0, -4.0, 1.0),
+}
+IN_LUMA = ("EL", "LE", "SL", "LS", "EE", "SS", "RL", "LR", "RR", "ES", "SE", "WW")
+IN_COLOUR = ("EL", "LE", "SS", "RR")
+FAINT = 0.03  # 8-bit steps, below which energies are alike
+WIDTH, DROPPED = 64, 0.2
+FEATURES = 3 + 2 * SCALES * (len(IN_LUMA) + 2 * len(IN_COLOUR))
+
+
+class NoiseReader(nn.Module):
+    """What each window says of the noise, and how much its word counts."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(FEATURES, 1, 1))
+        self.register_buffer("deviation", torch.ones(FEATURES, 1, 1))
+        self.mix = nn.Sequential(nn.Conv2d(FEATURES, WIDTH, 1), nn.GELU(), nn.Dropout2d(DROPPED))
+        self.around = nn.ModuleList(nn.Conv2d(WIDTH, WIDTH, 3, padding=1) for _ in range(2))
+        self.out = nn.Conv2d(WIDTH, 2, 1)
+
+    def forward(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, crops, FEATURES, h, w) to the logarithms of the noise: (N,), and that of each window,
+        (N, crops, h, w)."""
+        y = self.mix((seen.flatten(0, 1) - self.mean) / self.deviation)
+        for conv in self.around:
+            y = y + gelu(conv(y))
+        said, weight = self.out(y).unflatten(0, seen.shape[:2]).unbind(2)
+        shares = weight.flatten(1).softmax(1)
+        return (said.flatten(1) * shares).sum(1), said
 
 
 def visible_noise(pixels: NDArray[Any], seen: NDArray[np.bool_] | None = None) -> float | None:
@@ -40,60 +72,55 @@ def visible_noise(pixels: NDArray[Any], seen: NDArray[np.bool_] | None = None) -
     `pixels` are (H, W, C), uint8, uint16 or floating in [0, 1]; where `seen` (H, W) is given, only
     what it marks is looked at. None where there is too little to see.
     """
-    found = measured(pixels, seen)
-    if found is None:
-        return None
-    values = (torch.from_numpy(found) - _weights()["mean"]) / _weights()["deviation"]
-    return math.exp(noise_of(_weights(), values[None]).item())
-
-
-def noise_of(weights: dict[str, Tensor], values: Tensor) -> Tensor:
-    """The network: (N, K), whitened, to the logarithm of the noise, (N,)."""
-    hidden = gelu(linear(values, weights["1.weight"], weights["1.bias"]))
-    hidden = gelu(linear(hidden, weights["2.weight"], weights["2.bias"]))
-    return linear(hidden, weights["3.weight"], weights["3.bias"])[:, 0]
-
-
-@cache
-def _weights() -> dict[str, Tensor]:
-    return {name: tensor.float() for name, tensor in load_file(bundled(WEIGHTS)).items()}
-
-
-def measured(
-    pixels: NDArray[Any], seen: NDArray[np.bool_] | None = None
-) -> NDArray[np.float32] | None:
-    """What the network sees of a photo, all as logarithms, (K,).
-
-    The deviation in the blocks of each of SHARES, for each scale and each of luma and the two
-    differences of colour, which a gray photo has none of; then the two of `noise_level.spreads`.
-    """
     crops = crops_of(pixels, seen)
     if not crops:
         return None
-    if all(np.ptp(crop, axis=2).max() == 0 for crop in crops):
-        pixels = pixels[..., :1]
-    blocks = torch.cat([_deviations(torch.from_numpy(crop)) for crop in crops], -1)
-    shares = torch.quantile(blocks, torch.tensor(SHARES), dim=-1).flatten()
-    white = torch.tensor(spreads(pixels, seen) or (0.0, 0.0))
-    return torch.cat([shares, white]).clamp_min(LEAST).log().numpy()
+    with torch.inference_mode():
+        noise, _ = _reader()(torch.cat([energies(crop[None]) for crop in crops])[None])
+    return math.exp(noise.item())
 
 
-def _deviations(crop: Tensor) -> Tensor:
-    """In the blocks of (H, W, C) in 8-bit steps: (scales, 3, blocks)."""
-    planes = torch.einsum("ij,hwj->ihw", TO_YCC, crop.expand(-1, -1, 3))
-    levels = [blurred(planes, deviation) for deviation in SCALES]
-    detail = torch.stack([fine - coarse for fine, coarse in pairwise(levels)])
-    tiles = detail.unfold(2, BLOCK, BLOCK).unfold(3, BLOCK, BLOCK)
-    return tiles.square().mean((-2, -1)).sqrt().flatten(2)
+@cache
+def _reader() -> NoiseReader:
+    reader = NoiseReader()
+    reader.load_state_dict({k: v.float() for k, v in load_file(bundled(WEIGHTS)).items()})
+    return reader.eval()
 
 
-def crops_of(
-    pixels: NDArray[Any], seen: NDArray[np.bool_] | None = None
-) -> list[NDArray[np.float32]]:
-    """Squares spread over the picture, in 8-bit steps."""
+@cache
+def _filters() -> Tensor:
+    """(filters, 3, 5, 5), of unit norm, over red, green and blue."""
+    filters = []
+    for plane, names in zip(TO_YCC, (IN_LUMA, IN_COLOUR, IN_COLOUR), strict=True):
+        for name in names:
+            mask = torch.outer(*(torch.tensor(LAWS[letter]) for letter in name))
+            filters.append(plane[:, None, None] * mask / mask.norm())
+    return torch.stack(filters)
+
+
+def energies(crops: Tensor) -> Tensor:
+    """What the network sees of (N, 3, H, W) in 8-bit steps: (N, FEATURES, H / 16, W / 16).
+
+    Of each window its brightness; and for each scale and filter the logarithm of the response's
+    root mean square, and that of its mean size over this: noise fills a window evenly, detail does
+    not.
+    """
+    found = [avg_pool2d(crops, WINDOW) / 255]
+    window = WINDOW
+    for _ in range(SCALES):
+        response = conv2d(pad(crops, (2, 2, 2, 2), mode="replicate"), _filters())
+        rms = avg_pool2d(response.square(), window).add(FAINT**2).sqrt()
+        size = avg_pool2d(response.abs(), window).add(FAINT)
+        found += [rms.log(), (size / rms).log()]
+        crops, window = avg_pool2d(crops, 2), window // 2
+    return torch.cat(found, 1)
+
+
+def crops_of(pixels: NDArray[Any], seen: NDArray[np.bool_] | None = None) -> list[Tensor]:
+    """Squares (3, H, W) spread over the picture, in 8-bit steps."""
     height, width, _ = pixels.shape
-    side = min(CROP, height, width)
-    if side < BLOCK:
+    side = min(CROP, height, width) // WINDOW * WINDOW
+    if not side:
         return []
     rows, columns = (max(1, min(round(math.sqrt(CROPS)), size // side)) for size in (height, width))
     tops, lefts = (
@@ -106,5 +133,6 @@ def crops_of(
         for left in lefts:
             place = slice(top, top + side), slice(left, left + side)
             if seen is None or seen[place].all():
-                found.append(pixels[place].astype(np.float32) * scale)
+                crop = torch.from_numpy(pixels[place].astype(np.float32) * scale)
+                found.append(crop.permute(2, 0, 1).expand(3, -1, -1))
     return found

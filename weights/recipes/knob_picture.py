@@ -2,7 +2,7 @@
 
 python weights/recipes/knob_picture.py weights/example/noisy.png weights/example/knob.png
 python weights/recipes/knob_picture.py weights/example/clean.png weights/example/card.png \
-    --sigma 10,25,60 --alpha 0,0.5,1,calibrated
+    --model denoise --sigma 10,25,60 --alpha 0,0.5,1,calibrated
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 import tunectl
+from tunectl.knob import SYMBOLS
 
 BAR, GAP = 24, 6
 
@@ -21,14 +22,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source")
     parser.add_argument("target")
-    parser.add_argument("--model", default="denoise")
+    parser.add_argument("--model", default="photo")
     parser.add_argument("--sigma", default="", help="noise to add, a row each; clipped to 8 bits")
-    parser.add_argument("--alpha", default="0.1,0.3,0.5,0.9")
+    parser.add_argument("--alpha", default="0.1,0.3,0.5,0.8")
     parser.add_argument("--crop", default="250,60,470,260", help="left, top, right, bottom")
     given = parser.parse_args()
     crop = tuple(int(side) for side in given.crop.split(","))
     photo = Image.open(given.source).convert("RGB")
     model = tunectl.load(given.model)
+    assert model.header.task is not None
+    unit = SYMBOLS[model.header.task.name]
     rows = []
     for sigma in [float(word) for word in given.sigma.split(",") if word] or [None]:
         start = photo if sigma is None else noisy(photo, sigma)
@@ -36,7 +39,7 @@ def main() -> None:
         for word in given.alpha.split(","):
             alpha = model.alpha(sigma) if word == "calibrated" else float(word)
             name = "calibrated" if word == "calibrated" else "alpha"
-            label = f"{name} {alpha:.2g}  (sigma {model.level(alpha):.0f})"
+            label = f"{name} {alpha:.2g}  ({unit} {model.level(alpha):.0f})"
             row.append((label, model(start, alpha=alpha)))
         rows.append(row)
     sheet(rows, crop).save(given.target, optimize=True)

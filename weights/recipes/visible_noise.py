@@ -2,10 +2,11 @@
 
 python weights/recipes/visible_noise.py PHOTOS VALIDATION OUT
 
-From each of PHOTOS a dozen squares are cut, every fifth made gray, and given made-up noise of
-cameras; the network is fitted to the noise that is then in them. Printed is how well it does on
-squares of VALIDATION: by level, the median and the root mean square of the logarithm of what it
-says over what is there.
+From each of PHOTOS two dozen squares are cut, every fifth made gray, six left clean, the others
+given made-up noise of cameras, and most saved as JPEG. The network is fitted to the noise that is
+then in them, beyond what saving alone has done.
+Printed is how well it does on squares of VALIDATION: by level, the median and the root mean square
+of the logarithm of what it says over what is there.
 """
 
 from __future__ import annotations
@@ -14,30 +15,34 @@ import argparse
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
-from torch.nn.functional import smooth_l1_loss
+from torch.nn.functional import avg_pool2d, smooth_l1_loss
 
 from tunectl.images import find_pictures, read_picture
 from tunectl.seeds import seeded
 from tunectl.tasks import build_task
-from tunectl.tasks.visible_noise import measured, noise_of
+from tunectl.tasks.photo import FULL, Photo
+from tunectl.tasks.visible_noise import CROP, WINDOW, NoiseReader, energies
 
-SIDE = 384
-NOISY, CLEAN = 10, 2  # squares of a photo
+SIDE = 2 * CROP  # four crops
+SQUARES, CLEAN, SHARP = 24, 6, 3  # of a photo, those of them without noise, and never made softer
 GRAY = 5  # every so manyth is gray
 FAINTEST, STRONGEST = 0.3, 30.0  # levels drawn, evenly in their logarithms
 TOLD = (0.0, 0.8, 1.6, 3.0, 5.0, 8.0, 12.0, 18.0)  # levels of validation, twice each
 FLOOR = 0.3  # 8-bit steps; what has less noise counts as if it had that
-WIDTH, EPOCHS, BATCH, RATE, DECAY = 64, 40, 64, 2e-3, 1.0
-JITTER = 0.1  # added to what the network sees, in deviations
+EPOCHS, BATCH, RATE, DECAY, WARMUP, CLIP = 10, 32, 2e-3, 0.1, 100, 1.0
+JITTER = 0.05  # added to what the network sees, in deviations
+WINDOWS = 0.3  # of the loss, beside that of the whole square
+BETA = 0.3  # from where the loss is linear
 
-Example = tuple[list[float], float, float]  # what is measured, the level, the logarithm of noise
+# (4, FEATURES, h, w), the level, the logarithm of the noise, and that of the windows, (4, h, w)
+Example = tuple[NDArray[np.float16], float, float, NDArray[np.float32]]
 
 
 def main() -> None:
@@ -49,78 +54,108 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     given = parser.parse_args()
     photos = [path for path in find_pictures(given.photos) if not path.match(given.exclude)]
-    drawn: list[float | None] = [None] * NOISY + [0.0] * CLEAN
+    drawn = [0.0] * CLEAN + [None] * (SQUARES - CLEAN)
+    pictures = find_pictures(given.validation)
+    told = [level for level in TOLD for _ in range(2)]
     alone = partial(torch.set_num_threads, 1)
     with ProcessPoolExecutor(given.processes, initializer=alone) as pool:
-        learned = list(pool.map(partial(examples, drawn, 1), range(len(photos)), photos))
-        pictures = find_pictures(given.validation)
-        told = [level for level in TOLD for _ in range(2)]
-        checked = list(pool.map(partial(examples, told, 2), range(len(pictures)), pictures))
-    weights = fitted(*_tensors(learned))
-    save_file({name: tensor.contiguous() for name, tensor in weights.items()}, given.out)
-    values, levels, noise = _tensors(checked)
-    values = (values - weights["mean"]) / weights["deviation"]
-    wrong = noise_of(weights, values) - noise
-    for level in TOLD:
-        some = wrong[levels == level]
-        print(f"level {level:4}: {some.median():+.2f}, {some.square().mean().sqrt():.2f}")
+        learned = list(pool.map(partial(examples, drawn, SHARP), range(len(photos)), photos))
+        checked = list(pool.map(partial(examples, told, 1), range(len(pictures)), pictures))
+    reader = fitted([example for photo in learned for example in photo])
+    save_file({name: tensor.half() for name, tensor in reader.state_dict().items()}, given.out)
+    told_of: dict[float, list[Tensor]] = {level: [] for level in TOLD}
+    with torch.inference_mode():
+        for seen, level, noise, _ in (example for photo in checked for example in photo):
+            said, _ = reader(torch.from_numpy(seen)[None].float())
+            told_of[level].append(said[0] - noise)
+    for level, wrong in told_of.items():
+        off = torch.stack(wrong)
+        print(f"level {level:4}: {off.median():+.2f}, {off.square().mean().sqrt():.2f}")
 
 
-def examples(levels: Sequence[float | None], every: int, index: int, path: Path) -> list[Example]:
-    """Squares of one photo at `levels`, None for one drawn; each `every`th may be made softer."""
-    task = build_task("photo")
+def examples(levels: Sequence[float | None], sharp: int, index: int, path: Path) -> list[Example]:
+    """Squares of one photo at `levels`, None for one drawn; the first `sharp` stay as sharp as they
+    are. A photo that is too small has none."""
+    task, unsaved = build_task("photo"), build_task("photo", {"saved": 0})
+    assert isinstance(task, Photo)
     photo = torch.tensor(read_picture(path).pixels).permute(2, 0, 1).float() / 255
+    if min(photo.shape[1:]) < SIDE:
+        return []
     made: list[Example] = []
     for turn, asked in enumerate(levels):
         random = seeded(torch.device("cpu"), "visible noise", index, turn)
-        sides = [min(SIDE, size) for size in photo.shape[1:]]
         top, left = (
-            int(torch.randint(size - side + 1, (1,), generator=random))
-            for size, side in zip(photo.shape[1:], sides, strict=True)
+            int(torch.randint(size - SIDE + 1, (1,), generator=random)) for size in photo.shape[1:]
         )
-        clean = photo[None, :, top : top + sides[0], left : left + sides[1]]
-        if turn % every == 0:
+        clean = photo[None, :, top : top + SIDE, left : left + SIDE]
+        if turn >= sharp:
             clean = task.vary(clean, random)
         gray = torch.tensor([turn % GRAY == GRAY - 1])
         if gray:
             clean = clean.mean(1, keepdim=True).expand_as(clean)
+        clean = clean.mul(255).round() / 255
         drawn = float(torch.rand(1, generator=random))
         level = FAINTEST * (STRONGEST / FAINTEST) ** drawn if asked is None else asked
-        noisy = task.degrade(clean, level, random, gray)
-        noise = float((noisy - clean).square().mean().sqrt()) * 255
-        seen = measured(noisy[0].permute(1, 2, 0).contiguous().numpy())
-        if seen is not None:
-            made.append((seen.tolist(), level, float(np.log(max(noise, FLOOR)))))
+        noisy = unsaved.degrade(clean, level, random, gray)[0]
+        if gray:
+            clean, noisy = clean[:, :1], noisy[:1]
+        # Both alike, and at any quality, which for little noise the task would keep high.
+        keep, again = (seeded(torch.device("cpu"), "saving", index, turn) for _ in range(2))
+        noisy, kept = task.saved(noisy, FULL, keep)[None], task.saved(clean[0], FULL, again)[None]
+        power = _error(noisy, clean) - _error(kept, clean)
+        noise, windows = (
+            mean.clamp_min(FLOOR**2).sqrt().log()
+            for mean in (power.mean(), avg_pool2d(_four(power), WINDOW)[:, 0])
+        )
+        noisy = noisy.expand(-1, 3, -1, -1)
+        seen = energies(_four(noisy) * 255).half().numpy()
+        made.append((seen, level, float(noise), windows.numpy()))
     return made
 
 
-def _tensors(found: list[list[Example]]) -> tuple[Tensor, Tensor, Tensor]:
-    rows = [row for photo in found for row in photo]
-    values, levels, noise = zip(*rows, strict=True)
-    return torch.tensor(values), torch.tensor(levels), torch.tensor(noise)
+def _error(photo: Tensor, clean: Tensor) -> Tensor:
+    """(1, C, H, W) to the squared error in 8-bit steps, (1, 1, H, W)."""
+    return ((photo - clean) * 255).square().mean(1, keepdim=True)
 
 
-def fitted(values: Tensor, levels: Tensor, noise: Tensor) -> dict[str, Tensor]:
-    """The network's tensors."""
-    mean, deviation = values.mean(0), values.std(0)
-    values = (values - mean) / deviation
+def _four(square: Tensor) -> Tensor:
+    """(1, C, SIDE, SIDE) as its crops (4, C, CROP, CROP)."""
+    return torch.cat([half for row in square.split(CROP, 2) for half in row.split(CROP, 3)])
+
+
+def fitted(learned: Sequence[Example]) -> NoiseReader:
+    """The network."""
+    seen = torch.from_numpy(np.stack([example[0] for example in learned]))
+    noise = torch.tensor([example[2] for example in learned])
+    windows = torch.from_numpy(np.stack([example[3] for example in learned]))
     torch.manual_seed(0)
-    sizes = (values.shape[1], WIDTH, WIDTH, 1)
-    weights = {"mean": mean, "deviation": deviation}
-    for i, (into, out) in enumerate(pairwise(sizes), start=1):
-        layer = torch.nn.Linear(into, out)
-        weights |= {f"{i}.weight": layer.weight.data, f"{i}.bias": layer.bias.data}
-    learned = [weights[name].requires_grad_() for name in weights if "." in name]
-    optimizer = torch.optim.AdamW(learned, RATE, weight_decay=DECAY)
-    for epoch in range(EPOCHS):
-        optimizer.param_groups[0]["lr"] = RATE * (1 - epoch / EPOCHS)
-        for batch in torch.randperm(len(values)).split(BATCH):
-            seen = values[batch] + JITTER * torch.randn(len(batch), sizes[0])
-            loss = smooth_l1_loss(noise_of(weights, seen), noise[batch], beta=0.3)
+    reader = NoiseReader()
+    some = seen[torch.randperm(len(seen))[:1000]].float().flatten(0, 1)
+    reader.mean.copy_(some.mean((0, 2, 3))[:, None, None])
+    reader.deviation.copy_(some.std((0, 2, 3))[:, None, None])
+    optimizer = torch.optim.AdamW(reader.parameters(), RATE, weight_decay=DECAY)
+    steps = EPOCHS * (len(seen) // BATCH)
+    pace = torch.optim.lr_scheduler.SequentialLR(
+        optimizer,
+        [
+            torch.optim.lr_scheduler.LinearLR(optimizer, 1 / WARMUP, total_iters=WARMUP),
+            torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps - WARMUP),
+        ],
+        [WARMUP],
+    )
+    for _ in range(EPOCHS):
+        for batch in torch.randperm(len(seen))[: len(seen) // BATCH * BATCH].split(BATCH):
+            sight = seen[batch].float()
+            sight += JITTER * reader.deviation * torch.randn_like(sight)
+            whole, parts = reader(sight)
+            loss = smooth_l1_loss(whole, noise[batch], beta=BETA)
+            loss = loss + WINDOWS * smooth_l1_loss(parts, windows[batch], beta=BETA)
             optimizer.zero_grad()
             loss.backward()
+            torch.nn.utils.clip_grad_norm_(reader.parameters(), CLIP)
             optimizer.step()
-    return {name: tensor.detach() for name, tensor in weights.items()}
+            pace.step()
+    return reader.eval()
 
 
 if __name__ == "__main__":
