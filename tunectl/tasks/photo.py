@@ -20,7 +20,7 @@ CAMERA = 88
 SOFT, SOFTEST = 0.7, 1.6  # share of the photos learned from that are made softer, and by how much
 FULL = 4.0  # level at which the coarsest may be drawn; cleaner photos are saved finer
 # The level for 1 of noise as it lies in the file: best on noisy and clean validation photos.
-TAKEN = 0.75
+TAKEN = 0.85
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 python weights/recipes/visible_noise.py PHOTOS VALIDATION OUT
 
 From each of PHOTOS two dozen squares are cut, every fifth made gray, six left clean, the others
-given made-up noise of cameras, and most saved as JPEG. The network is fitted to the noise that is
-then in them, beyond what saving alone has done.
+given made-up noise of cameras, and most saved as JPEG. The network is fitted to the difference that
+the noise then makes to the file.
 Printed is how well it does on squares of VALIDATION: by level, the median and the root mean square
 of the logarithm of what it says over what is there.
 """
@@ -102,7 +102,7 @@ def examples(levels: Sequence[float | None], sharp: int, index: int, path: Path)
         # Both alike, and at any quality, which for little noise the task would keep high.
         keep, again = (seeded(torch.device("cpu"), "saving", index, turn) for _ in range(2))
         noisy, kept = task.saved(noisy, FULL, keep)[None], task.saved(clean[0], FULL, again)[None]
-        power = _error(noisy, clean) - _error(kept, clean)
+        power = ((noisy - kept) * 255).square().mean(1, keepdim=True)
         noise, windows = (
             mean.clamp_min(FLOOR**2).sqrt().log()
             for mean in (power.mean(), avg_pool2d(_four(power), WINDOW)[:, 0])
@@ -111,11 +111,6 @@ def examples(levels: Sequence[float | None], sharp: int, index: int, path: Path)
         seen = energies(_four(noisy) * 255).half().numpy()
         made.append((seen, level, float(noise), windows.numpy()))
     return made
-
-
-def _error(photo: Tensor, clean: Tensor) -> Tensor:
-    """(1, C, H, W) to the squared error in 8-bit steps, (1, 1, H, W)."""
-    return ((photo - clean) * 255).square().mean(1, keepdim=True)
 
 
 def _four(square: Tensor) -> Tensor:
