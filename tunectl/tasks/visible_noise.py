@@ -117,10 +117,10 @@ def energies(crops: Tensor) -> Tensor:
 
 
 def crops_of(pixels: NDArray[Any], seen: NDArray[np.bool_] | None = None) -> list[Tensor]:
-    """Squares (3, H, W) spread over the picture, in 8-bit steps."""
+    """Squares (3, CROP, CROP) spread over the picture, in 8-bit steps; small ones are mirrored."""
     height, width, _ = pixels.shape
-    side = min(CROP, height, width) // WINDOW * WINDOW
-    if not side:
+    side = min(CROP, height, width)
+    if side < WINDOW:
         return []
     rows, columns = (max(1, min(round(math.sqrt(CROPS)), size // side)) for size in (height, width))
     tops, lefts = (
@@ -133,6 +133,7 @@ def crops_of(pixels: NDArray[Any], seen: NDArray[np.bool_] | None = None) -> lis
         for left in lefts:
             place = slice(top, top + side), slice(left, left + side)
             if seen is None or seen[place].all():
-                crop = torch.from_numpy(pixels[place].astype(np.float32) * scale)
-                found.append(crop.permute(2, 0, 1).expand(3, -1, -1))
+                crop = np.pad(pixels[place], 2 * ((0, CROP - side),) + ((0, 0),), "symmetric")
+                planes = torch.from_numpy(crop.astype(np.float32) * scale).permute(2, 0, 1)
+                found.append(planes.expand(3, -1, -1))
     return found
