@@ -2,7 +2,7 @@
 # A `deblock` model: JPEG quality 95 to 5 by one knob, colour and gray, from the denoiser's weights.
 #   deblock.sh PHOTOS VALIDATION OUT [MINUTES] [START] [ALIGNED] [GRAY] [SEED]
 # PHOTOS and VALIDATION are folders of clean photos. A further run is the same, from START with
-# another SEED, so that it sees other patches; two of them may run side by side, for deblock_mix.sh.
+# another SEED, so that it sees other patches.
 # ALIGNED is the share of pictures whose blocks begin at the corner, as in a file that was not cropped.
 set -euo pipefail
 photos=$1 validation=$2 out=$3 minutes=${4:-90} start=${5:-weights/denoise.safetensors}
