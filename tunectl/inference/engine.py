@@ -33,28 +33,29 @@ class Engine:
         inputs = [x.expand(-1, 3, -1, -1).to(self.device)]
         if alpha is not None:
             inputs.append(alpha.to(self.device))
-        y = self._run(inputs)
+        y = self._run(inputs, 0)
         for orientation in range(1, self.ensemble):
-            turned = self._run([_turned(plane, orientation) for plane in inputs])
-            y = y + _turned_back(turned, orientation)
-        y = y / self.ensemble
+            y = y + self._run(inputs, orientation)
+        if self.ensemble > 1:
+            y = y / self.ensemble
         return (y.mean(1, keepdim=True) if gray else y).cpu()
 
-    def _run(self, inputs: list[Tensor]) -> Tensor:
-        inputs = [plane.contiguous(memory_format=torch.channels_last) for plane in inputs]
+    def _run(self, inputs: list[Tensor], orientation: int) -> Tensor:
+        turned = [_turned(plane, orientation) for plane in inputs]
+        turned = [plane.contiguous(memory_format=torch.channels_last) for plane in turned]
         half = self.precision == torch.bfloat16
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, half):
-            y: Tensor = self.network(*inputs).float()
-            return y
+            return _turned_back(self.network(*turned).float(), orientation)
 
 
 def _turned(plane: Tensor, orientation: int) -> Tensor:
-    """(N, C, H, W) in one of eight ways; the first two, and the first four, differ the most."""
-    turns, mirrored = orientation // 2, orientation % 2
-    return torch.rot90(plane.flip(3) if mirrored else plane, turns, (2, 3))
+    """(N, C, H, W) in one of its eight orientations; 0 is as it is."""
+    turns, mirrored = divmod(orientation, 2)
+    plane = plane.flip(3) if mirrored else plane
+    return torch.rot90(plane, turns, (2, 3)) if turns else plane
 
 
 def _turned_back(plane: Tensor, orientation: int) -> Tensor:
-    turns, mirrored = orientation // 2, orientation % 2
-    plane = torch.rot90(plane, -turns, (2, 3))
+    turns, mirrored = divmod(orientation, 2)
+    plane = torch.rot90(plane, -turns, (2, 3)) if turns else plane
     return plane.flip(3) if mirrored else plane
