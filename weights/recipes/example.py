@@ -1,4 +1,4 @@
-"""The example's noisy photo: a night under a camera that smooths, and smooths colour more.
+"""The example's noisy photo: a night under a camera that smooths a little, and colour more.
 
 python weights/recipes/example.py weights/example/clean.png weights/example/noisy.png
 """
@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import argparse
 
-from photo_picture import noisy
+from photo_picture import CAMERAS, noisy
 from PIL import Image
 
 LEVEL = 6.0
-CAMERA = {"smooth": 0.6, "smooth_colour": 1.5, "coarse": 0.15, "blotch": 3.0}
 
 
 def main() -> None:
@@ -20,7 +19,7 @@ def main() -> None:
     parser.add_argument("target")
     given = parser.parse_args()
     clean = Image.open(given.clean).convert("RGB")
-    noisy(clean, LEVEL, CAMERA).save(given.target, optimize=True)
+    noisy(clean, LEVEL, CAMERAS["fine"]).save(given.target, optimize=True)
 
 
 if __name__ == "__main__":
