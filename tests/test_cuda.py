@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tunectl.header import Header, Part
+from tunectl.inference.execution import Execution
 from tunectl.inference.load import load
 from tunectl.inference.model import Model
 from tunectl.learning import jobs
@@ -31,7 +32,9 @@ def test_tiles_do_not_show_on_cuda():
     picture = torch.rand(1, 3, 300, 700)
     header, device = Header(Part("unet", {}), plain=True), torch.device("cuda")
     tiles = (256, 4096)
-    outputs = [Model(header, network, device, torch.float32, tile)(picture) for tile in tiles]
+    outputs = [
+        Model(header, network, Execution(device, torch.float32, tile))(picture) for tile in tiles
+    ]
     torch.testing.assert_close(outputs[0], outputs[1], atol=1 / 255, rtol=0)
 
 

@@ -11,6 +11,7 @@ import torch
 
 from tunectl.errors import UsageError
 from tunectl.header import Header, Part
+from tunectl.inference.execution import Execution
 from tunectl.inference.export import export_file
 from tunectl.inference.load import load
 from tunectl.inference.model import Model
@@ -37,7 +38,7 @@ def make(case) -> Model:
             parameter.add_(0.03 * torch.randn(parameter.shape))
     parts = {"network": Part(network_name, fields), "tuner": Part(tuner_name, tuner_fields)}
     header = Header(**parts, knob=Knob((0.0, 50.0), knots=knots), plain=False)
-    return Model(header, Tunable(network, tuner), torch.device("cpu"), torch.float32)
+    return Model(header, Tunable(network, tuner), Execution.pick("cpu", "fp32"))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case[0]}-{case[2]}")

@@ -25,6 +25,7 @@ from tunectl.evaluation.metrics import psnr
 from tunectl.header import Header, Part, read_header
 from tunectl.inference import memory
 from tunectl.inference.engine import Engine
+from tunectl.inference.execution import Execution
 from tunectl.inference.find import find_model
 from tunectl.inference.interpolate import fold_file, join_files, mix_files
 from tunectl.inference.load import load
@@ -103,17 +104,19 @@ def test_instance_norms_see_the_whole_picture(monkeypatch: pytest.MonkeyPatch):
     whole = network.eval()(picture[None])[0].detach().clamp(0, 1)
 
     def restored(tile: int) -> torch.Tensor:
-        return Model(header, network, CPU, torch.float32, tile)(picture)
+        return Model(header, network, Execution(CPU, torch.float32, tile))(picture)
 
     torch.testing.assert_close(restored(2048), whole, atol=1e-5, rtol=0)
     torch.testing.assert_close(restored(256), whole, atol=1e-5, rtol=0)
     own = norms_of([network])
     assert all(norm.statistics is None and not norm.recording for norm in own)
-    monkeypatch.setattr("tunectl.inference.model.WHOLE_AREA", 70_000)
+    monkeypatch.setattr("tunectl.inference.windows.WHOLE_AREA", 70_000)
     assert psnr(restored(256)[None], whole[None]) > 35
     assert torch.equal(in_8_bits(restored(256)), in_8_bits(restored(2048)))
     with pytest.raises(UsageError, match="CMYK"):
-        Model(header, network, CPU, torch.float32, 256)(np.zeros((400, 700, 4), np.uint8))
+        Model(header, network, Execution(CPU, torch.float32, 256))(
+            np.zeros((400, 700, 4), np.uint8)
+        )
 
 
 def test_a_picture_is_shrunk_by_averaging_its_pixels():
@@ -439,7 +442,7 @@ def test_out_of_memory_halves_the_windows(tunable_file: Path, monkeypatch: pytes
     monkeypatch.setattr(Engine, "__call__", starved)
     assert np.array_equal(model(array, alpha=0.5), expected)
     assert areas[0] > 300**2
-    assert model.tile < 512
+    assert model.windows.tile < 512
     monkeypatch.setattr(Engine, "__call__", lambda *_: (_ for _ in ()).throw(MemoryError()))
     with pytest.raises(ResourceError, match="out of memory"):
         model(array, alpha=0.5)

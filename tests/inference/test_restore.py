@@ -80,7 +80,7 @@ def test_a_map_is_alpha_by_itself_and_scaled_by_one(model: Model):
 def test_pictures_larger_than_memory_give_the_same(model: Model, monkeypatch):
     pixels = noisy(400, 500)
     monkeypatch.setattr(arrays, "LARGE", 1000)
-    model.tile = 256
+    model.windows.tile = 256
     large = arrays.new_array(pixels.shape, pixels.dtype)
     large[:] = pixels
     restored = restore(model, Picture(large), Strength(0.4)).picture

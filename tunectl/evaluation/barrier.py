@@ -22,6 +22,7 @@ from tunectl.foreign.networks import describe_foreign
 from tunectl.foreign.tables import Table, mix_tables
 from tunectl.header import Header, is_ours
 from tunectl.images import read_rgb8
+from tunectl.inference.execution import Execution
 from tunectl.inference.find import find_model
 from tunectl.inference.interpolate import mix_ours
 from tunectl.inference.load import from_tensors
@@ -101,7 +102,7 @@ def _ours(paths: Sequence[Path]) -> Callable[[Sequence[float]], _Mixed]:
                 f"{paths[0]}: has a knob, and a mix is measured at one alpha",
                 "fold the models first: tunectl interpolate FILE --alpha 0.5 -o PLAIN",
             )
-        model = from_tensors(header, tensors, "cpu", "fp32")
+        model = from_tensors(header, tensors, Execution.pick("cpu", "fp32"))
         return _Mixed(lambda x: model(x), headers=headers)
 
     return at

@@ -12,10 +12,10 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, TextIO, cast
 
-from tunectl.device import pick_device, pick_precision
 from tunectl.errors import ResourceError, UsageError
 from tunectl.inference import batch
 from tunectl.inference.batch import Files, Tally
+from tunectl.inference.execution import Execution
 from tunectl.inference.job import Asked, Job, Outcome
 from tunectl.inference.model import Model
 from tunectl.inference.places import sha256
@@ -159,11 +159,11 @@ class _Worker:
     def _prepared(
         self, model: Model, strengths: Mapping[Asked, Strength], files: Files
     ) -> tuple[Model, Mapping[Asked, Strength], Files]:
-        place = pick_device(self._device)
-        network, tile = model.network.to(place), model.tile or TILE
-        precision = pick_precision(place, self._precision)
-        ready = Model(model.header, network, place, precision, tile, model.ensemble)
-        return ready, strengths, files
+        given = model.execution
+        execution = Execution.pick(
+            self._device, self._precision, given.tile or TILE, given.ensemble
+        )
+        return Model(model.header, model.network, execution), strengths, files
 
 
 def _tasks(jobs: Sequence[Job]) -> Iterator[list[Job]]:

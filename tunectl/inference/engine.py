@@ -6,8 +6,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-ENSEMBLES = (1, 2, 4, 8)
-
 
 class Engine:
     """Runs a plain network, or a mapped one with alpha per pixel.

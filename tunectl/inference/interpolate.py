@@ -18,6 +18,7 @@ from tunectl.fields import fields_to_json
 from tunectl.foreign.tables import check_shapes, mix_tables, write_table
 from tunectl.hashing import file_sha256
 from tunectl.header import Header, Part, is_ours
+from tunectl.inference.execution import Execution
 from tunectl.inference.find import find_model
 from tunectl.inference.load import from_tensors
 from tunectl.knob import Knob
@@ -32,7 +33,7 @@ def fold_file(
     """Write the plain model that a tunable file is at `alpha`. Raises as `load` and `fold` do."""
     path = find_model(source)
     header, tensors = checkpoint.read(path)
-    model = from_tensors(header, tensors, device="cpu", precision="fp32")
+    model = from_tensors(header, tensors, Execution.pick("cpu", "fp32"))
     network = model.fold(alpha, extrapolate=extrapolate)
     kept = any(network.in_site(name) for name in network.state_dict())
     level = model.nearest_level(alpha)

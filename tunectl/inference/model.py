@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -15,51 +14,32 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from tunectl.errors import AlphaError, ResourceError, UsageError, is_out_of_memory
+from tunectl.errors import AlphaError, UsageError
 from tunectl.header import Header
 from tunectl.inference.compose import compose
-from tunectl.inference.engine import ENSEMBLES, Engine
-from tunectl.inference.memory import SHARE, bytes_per_pixel, choose_tile, free_bytes
+from tunectl.inference.engine import Engine
+from tunectl.inference.execution import Execution
 from tunectl.inference.samples import open_upright, planes, samples, through_array
-from tunectl.inference.tiles import SMALLEST_SIDE, Grid, Step, run_tiled, shrink
+from tunectl.inference.tiles import Step
+from tunectl.inference.windows import Windows
 from tunectl.knob import Alpha, Knob, check_alpha, check_one
-from tunectl.networks import Network, fixed_statistics, norms_of
+from tunectl.networks import Network
 from tunectl.tasks import Evidence, Task, build_task
 from tunectl.tuners import Tunable
 
 Picture = TypeVar("Picture", Tensor, Image.Image, NDArray[np.generic])
 KEPT_FOLDS = 4
 MAPPED = "map"  # the key of the engine that takes alpha per pixel
-WHOLE_AREA = 2_000_000  # of the picture from which instance norms take their statistics
-UNTILED_AREA = 512**2  # so few pixels need no thought about memory
 
 
 class Model:
     """Network, tuner and calibration from one file, ready to run."""
 
-    def __init__(
-        self,
-        header: Header,
-        network: Network | Tunable,
-        device: torch.device,
-        precision: torch.dtype,
-        tile: int | None = None,
-        ensemble: int = 1,
-    ) -> None:
-        """`tile` is the side, in pixels, of the largest window that runs at once.
-
-        None chooses it from the free memory. A result in 8 bits does not depend on it, for
-        networks whose widths are multiples of 16. `ensemble` is as in `load`. Raises UsageError
-        for one that is not of ENSEMBLES.
-        """
-        if ensemble not in ENSEMBLES:
-            raise UsageError(
-                f"an ensemble has 2, 4 or 8 orientations, not {ensemble}", "give one of these"
-            )
+    def __init__(self, header: Header, network: Network | Tunable, execution: Execution) -> None:
         self.header = header
-        self.network = network.eval().requires_grad_(False)
-        self.device, self.precision, self.tile = device, precision, tile
-        self.ensemble = ensemble
+        self.network = network.eval().requires_grad_(False).to(execution.device)
+        self.execution = execution
+        self.windows = Windows(execution, self._base.stride, self._with_tuner)
         self._engines: OrderedDict[Alpha | str | None, Engine] = OrderedDict()
 
     @property
@@ -70,8 +50,7 @@ class Model:
     @property
     def scale(self) -> int:
         """How many times higher and wider than its input the result is; 1 of models of ours."""
-        network = self.network.network if isinstance(self.network, Tunable) else self.network
-        return network.scale
+        return self._base.scale
 
     @property
     def restores(self) -> bool:
@@ -238,7 +217,8 @@ class Model:
         """
         mask = None if alpha_map is None else torch.from_numpy(samples(alpha_map))
         step = self._step(alpha, mask is not None, chroma_alpha, blend, keep_colours, extrapolate)
-        self._run_tiled(step, planes(samples(pixels)), planes(sink), mask, band_done)
+        source, engines = planes(samples(pixels)), self._engines.values()
+        self.windows.run(step, engines, source, planes(sink), mask, band_done)
 
     def forget(self) -> None:
         """Fold anew at the next call: what the model's weights are made of has changed."""
@@ -248,6 +228,15 @@ class Model:
     def _task(self) -> Task | None:
         part = self.header.task
         return None if part is None else build_task(part.name, part.fields)
+
+    @property
+    def _base(self) -> Network:
+        """The network without its tuner."""
+        return self.network.network if isinstance(self.network, Tunable) else self.network
+
+    def _with_tuner(self) -> Network:
+        """The plain network with everything that a tuner inserts."""
+        return self.fold(1.0 if self.tunable else None)
 
     def _knob(self) -> Knob:
         if not self.tunable or self.header.knob is None:
@@ -281,96 +270,18 @@ class Model:
                 network: nn.Module = self.network.mapped()
             else:
                 network = self.fold(alpha, extrapolate=extrapolate)
-            self._engines[alpha] = Engine(network, self.device, self.precision, self.ensemble)
+            how = self.execution
+            self._engines[alpha] = Engine(network, how.device, how.precision, how.ensemble)
             if len(self._engines) > KEPT_FOLDS:
                 self._engines.popitem(last=False)
         self._engines.move_to_end(alpha)
         return self._engines[alpha]
 
-    @functools.cached_property
-    def _halo_and_bytes(self) -> tuple[int | None, float]:
-        """The receptive radius on the stride, and a pixel's bytes of activations.
-
-        Both of the folded network with everything a tuner inserts; an alpha map costs twice. A
-        network that sees all of a picture, wherever it is, has no radius.
-        """
-        network = self.fold(1.0 if self.tunable else None)
-        radius, size = network.radius(), bytes_per_pixel(network, self.precision)
-        return None if radius is None else -(-radius // network.stride) * network.stride, size
-
-    def _grid(self, height: int, width: int, mapped: bool) -> Grid:
-        network = self.network.network if isinstance(self.network, Tunable) else self.network
-        stride, tile, whole = network.stride, self.tile, max(height, width) + network.stride
-        if tile is None:
-            if height * width <= UNTILED_AREA:
-                return Grid(stride, 0, whole)
-            tile = choose_tile(self._halo_and_bytes[1] * (1 + mapped), self.device)
-        if max(height, width) <= tile:
-            return Grid(stride, 0, tile)
-        halo, size = self._halo_and_bytes
-        if halo is not None:
-            return Grid(stride, halo, tile)
-        if height * width * size * (1 + mapped) > SHARE * free_bytes(self.device):
-            raise ResourceError(
-                "the picture is too large for a network that has to see it whole",
-                "make it smaller, or name another model",
-            )
-        return Grid(stride, 0, whole)
-
     def _run(self, step: Step, source: Tensor, mask: Tensor | None) -> Tensor:
         channels, height, width = source.shape
         sink = source.new_empty(channels, height * self.scale, width * self.scale)
-        self._run_tiled(step, source, sink, mask)
+        self.windows.run(step, self._engines.values(), source, sink, mask)
         return sink.clamp_(0, 1) if sink.dtype.is_floating_point else sink
-
-    def _run_tiled(
-        self,
-        step: Step,
-        source: Tensor,
-        sink: Tensor,
-        mask: Tensor | None,
-        band_done: Callable[[], None] = lambda: None,
-    ) -> None:
-        """Run all windows; where memory does not suffice, again with windows half as long."""
-        height, width = source.shape[-2:]
-        if mask is not None and mask.shape != (height, width):
-            raise UsageError(
-                f"the alpha map has {mask.shape[1]} x {mask.shape[0]} pixels, the picture "
-                f"{width} x {height}",
-                "give a map of the picture's size",
-            )
-        while True:
-            grid = self._grid(height, width, mask is not None)
-            try:
-                with self._whole_statistics(step, source, mask, grid):
-                    return run_tiled(step, source, sink, grid, mask, band_done)
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-                if grid.tile <= SMALLEST_SIDE:
-                    raise ResourceError(
-                        f"{self.device}: out of memory", "close other programs and try again"
-                    ) from error
-            self.tile = max(SMALLEST_SIDE, min(grid.tile, max(height, width)) // 2)
-
-    def _whole_statistics(
-        self, step: Step, source: Tensor, mask: Tensor | None, grid: Grid
-    ) -> contextlib.AbstractContextManager[None]:
-        """Instance norms see the whole picture at once, at most 2 megapixels of it, or windows
-        would show. A picture that is one window has its own."""
-        norms = norms_of(engine.network for engine in self._engines.values())
-        area = source.shape[-2] * source.shape[-1]
-        rows, columns = grid.cover(*source.shape[-2:])
-        if not norms or (len(rows) * len(columns) == 1 and area <= WHOLE_AREA):
-            return contextlib.nullcontext()
-        if len(source) == 4:
-            raise UsageError(
-                "a model with instance norm does not take CMYK", "convert the picture to RGB"
-            )
-        most = min(WHOLE_AREA, choose_tile(self._halo_and_bytes[1], self.device) ** 2)
-        whole = shrink(source, most)
-        small_mask = None if mask is None else shrink(mask[None], most)
-        return fixed_statistics(norms, lambda: step(whole, small_mask))
 
     def _run_array(
         self, step: Step, array: NDArray[np.generic], mask: Tensor | None

@@ -45,11 +45,11 @@ def set_styles(
         ]
         try:
             for path in pictures:
-                plain(read_style(path, size).to(model.device))
+                plain(read_style(path, size).to(model.execution.device))
         finally:
             for hook in hooks:
                 hook.remove()
-        mix = (weights / weights.sum()).to(model.device)[:, None]
+        mix = (weights / weights.sum()).to(model.execution.device)[:, None]
         network.tuner.set_style(
             {
                 site: (_mixed([mean for mean, _ in each], mix), _mixed([d for _, d in each], mix))

@@ -1,0 +1,119 @@
+"""A picture through a model in windows that the memory suffices for."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterable
+
+from torch import Tensor
+
+from tunectl.errors import ResourceError, UsageError, is_out_of_memory
+from tunectl.inference.engine import Engine
+from tunectl.inference.execution import Execution
+from tunectl.inference.memory import SHARE, bytes_per_pixel, choose_tile, free_bytes
+from tunectl.inference.tiles import SMALLEST_SIDE, Grid, Step, run_tiled, shrink
+from tunectl.networks import Network, fixed_statistics, norms_of
+
+WHOLE_AREA = 2_000_000  # of the picture from which instance norms take their statistics
+UNTILED_AREA = 512**2  # so few pixels need no thought about memory
+
+
+class Windows:
+    """Runs pictures through one model, whose network has `stride`.
+
+    `folded` gives that network with everything a tuner inserts.
+    """
+
+    def __init__(self, execution: Execution, stride: int, folded: Callable[[], Network]) -> None:
+        self.device, self.precision = execution.device, execution.precision
+        self.tile = execution.tile
+        self._stride, self._folded = stride, folded
+
+    def run(
+        self,
+        step: Step,
+        engines: Iterable[Engine],
+        source: Tensor,
+        sink: Tensor,
+        mask: Tensor | None,
+        band_done: Callable[[], None] = lambda: None,
+    ) -> None:
+        """As `run_tiled`, on windows that are made half as long where memory does not suffice.
+
+        `engines` are those that the step may ask. Raises UsageError for a mask of another size,
+        ResourceError where even the smallest windows are too large.
+        """
+        height, width = source.shape[-2:]
+        if mask is not None and mask.shape != (height, width):
+            raise UsageError(
+                f"the alpha map has {mask.shape[1]} x {mask.shape[0]} pixels, the picture "
+                f"{width} x {height}",
+                "give a map of the picture's size",
+            )
+        while True:
+            grid = self._grid(height, width, mask is not None)
+            try:
+                with self._whole_statistics(step, engines, source, mask, grid):
+                    return run_tiled(step, source, sink, grid, mask, band_done)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                if grid.tile <= SMALLEST_SIDE:
+                    raise ResourceError(
+                        f"{self.device}: out of memory", "close other programs and try again"
+                    ) from error
+            self.tile = max(SMALLEST_SIDE, min(grid.tile, max(height, width)) // 2)
+
+    @functools.cached_property
+    def _halo_and_bytes(self) -> tuple[int | None, float]:
+        """The receptive radius on the stride, and a pixel's bytes of activations.
+
+        An alpha map costs twice. A network that sees all of a picture, wherever it is, has no
+        radius.
+        """
+        network = self._folded()
+        radius, size = network.radius(), bytes_per_pixel(network, self.precision)
+        return None if radius is None else -(-radius // self._stride) * self._stride, size
+
+    def _grid(self, height: int, width: int, mapped: bool) -> Grid:
+        stride, tile, whole = self._stride, self.tile, max(height, width) + self._stride
+        if tile is None:
+            if height * width <= UNTILED_AREA:
+                return Grid(stride, 0, whole)
+            tile = choose_tile(self._halo_and_bytes[1] * (1 + mapped), self.device)
+        if max(height, width) <= tile:
+            return Grid(stride, 0, tile)
+        halo, size = self._halo_and_bytes
+        if halo is not None:
+            return Grid(stride, halo, tile)
+        if height * width * size * (1 + mapped) > SHARE * free_bytes(self.device):
+            raise ResourceError(
+                "the picture is too large for a network that has to see it whole",
+                "make it smaller, or name another model",
+            )
+        return Grid(stride, 0, whole)
+
+    def _whole_statistics(
+        self,
+        step: Step,
+        engines: Iterable[Engine],
+        source: Tensor,
+        mask: Tensor | None,
+        grid: Grid,
+    ) -> contextlib.AbstractContextManager[None]:
+        """Instance norms see the whole picture at once, at most 2 megapixels of it, or windows
+        would show. A picture that is one window has its own."""
+        norms = norms_of(engine.network for engine in engines)
+        area = source.shape[-2] * source.shape[-1]
+        rows, columns = grid.cover(*source.shape[-2:])
+        if not norms or (len(rows) * len(columns) == 1 and area <= WHOLE_AREA):
+            return contextlib.nullcontext()
+        if len(source) == 4:
+            raise UsageError(
+                "a model with instance norm does not take CMYK", "convert the picture to RGB"
+            )
+        most = min(WHOLE_AREA, choose_tile(self._halo_and_bytes[1], self.device) ** 2)
+        whole = shrink(source, most)
+        small_mask = None if mask is None else shrink(mask[None], most)
+        return fixed_statistics(norms, lambda: step(whole, small_mask))
