@@ -96,7 +96,7 @@ def test_the_python_lines_of_the_readme_run(tmp_path: Path, monkeypatch):
     (code,) = [block for kind, block in BLOCKS if kind == "python"]
     picture = Image.open(ROOT / "weights/example/noisy.png").crop((0, 0, 64, 48))
     picture.save("photo.jpg")
-    space = {"picture": picture}
+    space = {"picture": picture, "array": np.asarray(picture)}
     exec(code, space)
     assert space["better"].size == picture.size
     assert not hasattr(space["network"], "tuner")

@@ -149,6 +149,7 @@ def test_sweep_writes_a_sheet_an_animation_and_a_page(
     names = ["sheet.png", "sheet.jpg", "moving.webp", "moving.gif", "moving.apng", "page.html"]
     outputs = [word for name in names for word in ("-o", tmp_path / name)]
     words = ["-m", tunable_file, "-m", tunable_file, "--clean", noisy[1], "--device", "cpu"]
+    words += ["--keep-colours"]
     code, out, err = cli("sweep", noisy[0], *outputs, *words, "-a", "1,0,0.5")
     assert (code, out.split()) == (0, [str(tmp_path / name) for name in names])
     assert "3 of 3" in err
@@ -165,6 +166,9 @@ def test_sweep_writes_a_sheet_an_animation_and_a_page(
     assert len(found["strips"]) == 2
     assert found["strips"][0]["frames"][1]["alpha"] == 0.5
     assert found["strips"][0]["command"].startswith("tunectl apply ")
+    assert found["strips"][0]["command"].endswith(
+        f" -m {tunable_file} --keep-colours --alpha ALPHA"
+    )
     code, _, err = cli("sweep", noisy[0], *outputs, *words)
     assert (code, "sheet.png: exists" in err) == (2, True)
     crop = ["--crop", "8,8,72,40", "-o", tmp_path / "crop.png", "-m", tunable_file, "-a", "0,1"]

@@ -172,8 +172,9 @@ def test_two_ends_and_a_boost(styles, photos: Path, tmp_path: Path):
     assert all(not torch.equal(outputs[2], outputs[i]) for i in (0, 1, 3, 4))
     assert model.level(-0.5) == -0.5
     gray = Picture(draw(40, 40, 1)[..., :1], icc=b"of gray")
-    coloured = restore(model, gray, Strength(1.0)).picture
-    assert (coloured.pixels.shape, coloured.icc) == ((40, 40, 3), None)
+    unasked = restore(model, gray, Strength())
+    assert (unasked.alpha, unasked.estimated) == (1.0, False)
+    assert (unasked.picture.pixels.shape, unasked.picture.icc) == ((40, 40, 3), None)
     kept = restore(model, gray, Strength(1.0, keep_colours=True)).picture
     assert (kept.pixels.shape, kept.icc) == ((40, 40, 1), b"of gray")
     with pytest.raises(AlphaError, match=r"alpha -1.5 lies outside -1 to 1"):

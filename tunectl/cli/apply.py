@@ -49,8 +49,8 @@ def apply(
             "--alpha",
             "-a",
             help="0 (gentlest) to 1 (strongest), auto, or a list: 0,0.5,auto. Auto, the default, "
-            "takes the level from the picture. A model with two ends goes down to -1; one with "
-            "several sites takes an alpha for each: 0.3/0.5/0.",
+            "takes the level from the picture; a style is then applied whole. A model with two "
+            "ends goes down to -1; Dynamic-Net's takes an alpha for each of its blocks: 0.3/0.5/0.",
         ),
     ] = None,
     level: Annotated[
@@ -69,9 +69,7 @@ def apply(
     ] = None,
     blend: Annotated[
         float,
-        typer.Option(
-            min=0, max=1, help="Share of the result in a mix with the input, for plain models."
-        ),
+        typer.Option(min=0, max=1, help="Share of the result in a mix with the input."),
     ] = 1.0,
     keep_colours: Annotated[
         bool,
@@ -95,7 +93,11 @@ def apply(
     output: Annotated[
         str | None,
         typer.Option(
-            "--output", "-o", help="A file for one result, - for standard output, else a folder."
+            "--output",
+            "-o",
+            help="A file for one result, - for standard output, else a folder. Without it a "
+            "result is NAME_out beside its input, or NAME_alpha0.3; folders need it, --suffix or "
+            "--in-place.",
         ),
     ] = None,
     suffix: Annotated[
@@ -108,8 +110,8 @@ def apply(
     quality: Annotated[
         str,
         typer.Option(
-            help="Of lossy formats: auto (95, or a JPEG's own if finer), keep (a JPEG's own), or "
-            "1 to 100."
+            help="auto (95, or a JPEG's own if finer; WebP and JPEG XL are lossless), keep (a "
+            "JPEG's own), or 1 to 100."
         ),
     ] = "auto",
     strip_metadata: Annotated[

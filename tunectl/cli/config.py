@@ -92,7 +92,7 @@ def configurable(command: Callable[..., None]) -> Callable[..., None]:
         config: Annotated[
             Path | None,
             typer.Option(
-                help="Take options from this TOML file, such as batch = 8; flags win.",
+                help='Take options from this TOML file, such as device = "cpu"; flags win.',
                 callback=_read,
                 is_eager=True,
             ),

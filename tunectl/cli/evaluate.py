@@ -22,7 +22,7 @@ def evaluate(
         typer.Option(
             "--model",
             "-m",
-            help="A model; may be given several times.",
+            help="A model; may be given several times. Without any, and any --rival: photo.",
             autocompletion=c.complete_model,
         ),
     ] = None,
@@ -35,7 +35,10 @@ def evaluate(
     alpha: Annotated[
         str,
         typer.Option(
-            "--alpha", "-a", help="calibrated, auto, oracle, oracle-each or alphas: a row each."
+            "--alpha",
+            "-a",
+            help="A row each: an alpha; calibrated for the level; auto, told from the pixels; "
+            "oracle, the best one for all pictures of a level; oracle-each, for each picture.",
         ),
     ] = "calibrated",
     noisy: Annotated[
@@ -104,7 +107,7 @@ def evaluate(
     endings = parse_pairs(pairs) if pairs is not None else None
     job, tables = run.evaluate(
         run.Pictures(folders, levels, noisy, endings, gray, luma, limit),
-        model if model is not None else ([] if rival else ["denoise"]),
+        model if model is not None else ([] if rival else [c.DEFAULT_MODEL]),
         alpha.split(","),
         rival,
         parse_fields(task_field, "--task-field"),

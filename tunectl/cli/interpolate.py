@@ -46,7 +46,7 @@ def interpolate(
         bool, typer.Option("--extrapolate", help="Allow alpha outside 0 to 1.")
     ] = False,
 ) -> None:
-    """Fold a knob at one alpha, mix models of one descent, or make a knob between two.
+    """Fold a knob at one alpha, mix models of one origin, or make a knob between two.
 
     \b
     tunectl interpolate denoise --alpha 0.3 -o plain.safetensors
@@ -54,10 +54,10 @@ def interpolate(
     tunectl interpolate a.safetensors b.safetensors --knob -o tunable.safetensors
 
     --mix takes plain models, models with the same knob, or any safetensors files of one network,
-    such as those of two ESRGANs. The knob of a mix is as it was scheduled: a short `train --start`
-    calibrates it. --check says
-    whether they mix: a photo, which models of ours get degraded and enlarging ones reduced; or,
-    with --clean, any pair. Foreign networks are run by spandrel.
+    such as those of two ESRGANs; they mix if they were trained from the same weights. A mix has
+    lost its calibration: a short `train --start` calibrates it. --check says whether they mix: a
+    photo, which models of ours get degraded and enlarging ones reduced; or, with --clean, any pair.
+    Foreign networks are run by spandrel.
 
     
     tunectl interpolate a.safetensors b.safetensors --mix 0.8,0.2 --check photo.png -o c.safetensors

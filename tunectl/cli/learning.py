@@ -60,11 +60,13 @@ def _shared(
     micro: Annotated[
         int | None, typer.Option(help="Patches that run at once, where memory is short.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="All randomness follows from it.")] = 0,
+    seed: Annotated[int, typer.Option(help="All randomness follows from it and the step.")] = 0,
     power: Annotated[
         float, typer.Option(help="The level at alpha is first + (last - first) * alpha ** POWER.")
     ] = 1.0,
-    knots: Annotated[str, typer.Option(help="Alphas at which the weights have a knot.")] = "0,1",
+    knots: Annotated[
+        str, typer.Option(help="Alphas between which the weights move on straight lines.")
+    ] = "0,1",
     tuner_field: Annotated[
         list[str], typer.Option(help="A field of the tuner, such as groups=16 or kernel=5.")
     ] = [],  # noqa: B006 - typer copies it
@@ -75,7 +77,7 @@ def _shared(
     style: Annotated[
         Path | None,
         typer.Option(
-            help="For --task style: a picture of the style at alpha 1; for restyle, a folder."
+            help="Of task style: a picture of the style at alpha 1; of restyle, a folder."
         ),
     ] = None,
     from_style: Annotated[
@@ -91,7 +93,7 @@ def _shared(
     ] = [],  # noqa: B006
     noisy: Annotated[
         Path | None,
-        typer.Option(help="For --task pairs: the folder of the photos' other halves."),
+        typer.Option(help="Of task pairs: the folder of the photos' other halves."),
     ] = None,
     pairs: Annotated[
         str | None,

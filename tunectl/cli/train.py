@@ -19,7 +19,7 @@ def train(
         typer.Option(help="A level, or a range such as 0-75; of a style, 0-1 and not needed."),
     ] = None,
     task: Annotated[
-        str, typer.Option(help="denoise, deblock, photo, style or restyle.")
+        str, typer.Option(help="denoise, deblock, photo, pairs, style or restyle.")
     ] = "denoise",
     network: Annotated[
         str | None,

@@ -92,7 +92,8 @@ class Calibrated(AtAlpha):
 
 
 class Auto(AtAlpha):
-    """What `apply` does unasked: the level is told from the picture."""
+    """What `apply` does unasked, but that no JPEG tables are at hand: the level is told from the
+    pixels."""
 
     def __init__(self, name: str, model: Model) -> None:
         super().__init__(name, "auto", model)

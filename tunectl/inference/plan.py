@@ -78,6 +78,7 @@ def plan(inputs: Sequence[str], asked: Sequence[Asked], layout: Layout) -> list[
 def shard(jobs: Sequence[Job], text: str) -> list[Job]:
     """The jobs of part i of n, written `i/n` with i from 1: every n-th source.
 
+    All are planned before they are shared out, so that clashes between parts are found as well.
     Raises UsageError.
     """
     part, _, count = text.partition("/")

@@ -56,9 +56,9 @@ def restore(model: Model, picture: Picture, strength: Strength) -> Restored:
         hidden = picture.alpha == 0
         source = fill_transparent(source, picture.alpha)
     alpha, note = strength.alpha, None
-    estimated = model.tunable and alpha is None and strength.alpha_map is None
+    unasked = model.tunable and alpha is None and strength.alpha_map is None
     evidence = picture.pixels, picture.tables, None if hidden is None else ~hidden
-    if estimated:
+    if unasked:
         found = model.estimate(*evidence)
         alpha = model.alpha(found)
         if found == model.nearest_level(0.0):
@@ -92,7 +92,8 @@ def restore(model: Model, picture: Picture, strength: Strength) -> Restored:
         sink[hidden] = picture.pixels[hidden]
     level = model.nearest_level(alpha) if isinstance(alpha, int | float) else None
     restored = replace(picture, pixels=sink, alpha=opacity, notes=notes)
-    return Restored(restored, alpha, level, estimated)
+    # How much of a style a photo wants nobody reads from it: it is applied whole.
+    return Restored(restored, alpha, level, unasked and model.restores)
 
 
 def _larger(pixels: NDArray[Any], scale: int) -> NDArray[Any]:

@@ -32,11 +32,13 @@ class Frame:
 
 @dataclass(frozen=True)
 class Strip:
-    """One model's frames, alpha rising. `symbol` is how a person writes a level."""
+    """One model's frames, alpha rising. `symbol` is how a person writes a level, `words` what else
+    `apply` is to be told."""
 
     model: str
     symbol: str
     frames: list[Frame]
+    words: tuple[str, ...] = ()
 
     def label(self, frame: Frame) -> str:
         """What stands above a frame."""
@@ -47,7 +49,9 @@ class Strip:
 
     def command(self, photo: str) -> str:
         """What makes the photo so at the alpha that takes the place of ALPHA."""
-        return f"tunectl apply {shlex.quote(photo)} -m {shlex.quote(self.model)} --alpha ALPHA"
+        return shlex.join(["tunectl", "apply", photo, "-m", self.model, *self.words, "--alpha"]) + (
+            " ALPHA"
+        )
 
 
 def sweep(
@@ -58,11 +62,12 @@ def sweep(
     views: Sequence[View],
     clean: Image.Image | None = None,
     keep_colours: bool = False,
+    words: Sequence[str] = (),
     done: Callable[[], None] = lambda: None,
 ) -> Strip:
     """The picture's views at each alpha.
 
-    `clean`, upright and as large, is what PSNR is measured to.
+    `clean`, upright and as large, is what PSNR is measured to; `words` are the strip's.
 
     Raises UsageError for a plain model or another size, AlphaError for an alpha outside the knob.
     """
@@ -86,7 +91,7 @@ def sweep(
         pictures = [view.cut(image) for view in views]
         frames.append(Frame(alpha, model.level(alpha), pictures, score))
         done()
-    return Strip(name, build_task(part.name, part.fields).symbol, frames)
+    return Strip(name, build_task(part.name, part.fields).symbol, frames, tuple(words))
 
 
 def _tensor(image: Image.Image) -> Tensor:

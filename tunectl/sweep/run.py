@@ -47,6 +47,8 @@ def run(
     with_page = any(path.suffix.lower() == ".html" for path in outputs)
     chosen = [part(shown, box) for box in boxes] or (parts(shown) if with_page else [])
     views = [whole(shown), *chosen]
+    words = [word for path in styles for word in ("--style", str(path))]
+    words += ["--keep-colours"] if keep_colours else []
     strips = []
     for name in models:
         model = load(name, device=device, precision=precision)
@@ -61,7 +63,9 @@ def run(
             done += 1
             say(f"{name}: {done} of {len(alphas)}")
 
-        strips.append(sweep(name, model, picture, alphas, views, target, keep_colours, count))
+        strips.append(
+            sweep(name, model, picture, alphas, views, target, keep_colours, words, count)
+        )
     source = [view.cut(shown) for view in views]
     for path in outputs:
         if path.suffix.lower() == ".html":

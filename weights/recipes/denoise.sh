@@ -3,7 +3,7 @@
 #   denoise.sh PHOTOS VALIDATION OUT [FIRST_MINUTES] [SECOND_MINUTES] [THIRD_MINUTES]
 # PHOTOS and VALIDATION are folders of clean photos. Each run starts from the weights of the one
 # before: the second with larger patches and more of the strong levels, the third with a loss that
-# is the PSNR's own, the last, of 4 minutes, with many flat patches for the sake of flat borders. A
+# is the PSNR's own, the last, of 900 steps, with many flat patches for the sake of flat borders. A
 # further run is the third again and then the last.
 set -euo pipefail
 photos=$1 validation=$2 out=$3 first_minutes=${4:-92} second_minutes=${5:-80} third_minutes=${6:-62}
