@@ -17,6 +17,7 @@ SYMBOLS = {
     "style": "share of the second style",
     "restyle": "share of the style",
 }
+STYLES = ("style", "restyle")  # whose ends are pictures
 WAYS = ("endpoint", "path", "joint")
 Alpha = float | tuple[float, ...]  # one, or one for each site of a tuner that tells sites apart
 MOST_KNOTS, MOST_PAIRS = 16, 1024
@@ -96,6 +97,11 @@ class Knob:
         return [(alpha, self.scheduled_level(alpha)) for alpha in steps]
 
 
+def is_share(symbol: str) -> bool:
+    """Whether a level so written is a share, which alpha says already."""
+    return symbol.startswith("share")
+
+
 def check_alpha(alpha: Alpha, extrapolate: bool = False, lowest: float = 0.0) -> Alpha:
     """Return alpha as floats. Raises AlphaError outside [lowest, 1] unless `extrapolate`."""
     if isinstance(alpha, tuple):
@@ -107,7 +113,9 @@ def check_one(alpha: Alpha, extrapolate: bool = False, lowest: float = 0.0) -> f
     """As `check_alpha`, where several alphas make no sense."""
     if not isinstance(alpha, int | float):
         raise AlphaError(f"{alpha!r} is not one alpha", "give one number from 0 to 1")
-    if not extrapolate and not lowest <= alpha <= 1:  # also catches NaN
+    if not math.isfinite(alpha):
+        raise AlphaError(f"alpha {alpha:g} is not a number", "give one from 0 to 1")
+    if not extrapolate and not lowest <= alpha <= 1:
         raise AlphaError(
             f"alpha {alpha:g} lies outside {lowest:g} to 1", "0 is the gentlest, 1 the strongest"
         )

@@ -37,7 +37,7 @@ def test_help_loads_no_torch(words):
     code = (
         f"import sys; sys.argv = ['tunectl', *{words!r}]\n"
         "from tunectl.cli.app import main\n"
-        "try: main()\nexcept SystemExit: pass"
+        "try: main()\nexcept SystemExit as end: assert not end.code"
     )
     loaded = modules_of(code)
     assert "typer" in loaded

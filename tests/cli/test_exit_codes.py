@@ -81,9 +81,15 @@ def terminated(_cli, folder: Path, model: Path) -> int:
 
 
 def nobody_reads(_cli, _folder: Path, _model: Path) -> int:
+    assert _unread("models", "list", "--json") == 141
+    assert _unread("--version") == 141
+    return _unread("models", "list")
+
+
+def _unread(*words: str) -> int:
     process = subprocess.Popen(
         [sys.executable, "-c", "import time; time.sleep(1); from tunectl.cli.app import main; "
-         "import sys; sys.argv = ['tunectl', 'models', 'list']; main()"],
+         f"import sys; sys.argv = ['tunectl', *{words!r}]; main()"],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip

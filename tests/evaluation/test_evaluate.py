@@ -205,6 +205,8 @@ def test_evaluate_prints_and_writes_tables(
     [
         (["PHOTOS"], "have to be degraded"),
         (["PHOTOS", "--level", "25", "-a", "best"], "'best' is not known"),
+        (["PHOTOS", "--level", "25", "-a", "oracle,1.5"], "outside 0 to 1"),
+        (["PHOTOS", "--level", "nan"], "not a list"),
         (["PHOTOS", "--level", "25", "--plot", "x.svg"], "needs two levels"),
         (["PHOTOS", "--level", "25,50", "--plot", "x.gif"], "neither SVG nor PNG"),
         (["PHOTOS", "--level", "25", "--save", "x.txt"], "neither CSV nor JSON"),

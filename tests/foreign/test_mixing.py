@@ -101,5 +101,7 @@ def test_the_command_tells_of_the_barrier(cli, tmp_path: Path, plain_file: Path,
     assert (code, printed.strip()) == (0, str(tmp_path / "m.safetensors"))
     assert "no loss barrier" in told
     assert told.count("barrier +0.00 dB") == 11
+    code, _, told = cli(*words, *check)
+    assert (code, "m.safetensors: exists" in told) == (2, True)
     code, _, told = cli("interpolate", plain_file, "--alpha", 0.3, *check)
     assert (code, "--check measures a mix" in told) == (2, True)

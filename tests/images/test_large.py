@@ -75,7 +75,7 @@ def test_a_disk_without_room_is_told_before_pixels_are_written(small_bounds, mon
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(ResourceError, match="temporary files is full"):
+    with pytest.raises(ResourceError, match="no room for a large picture"):
         read_picture(handmade.png(DEEP))
 
 

@@ -203,6 +203,12 @@ def test_alpha_is_asked_for_and_checked(tunable_file: Path, plain_file: Path):
     with pytest.raises(AlphaError, match="plain"):
         plain(x, alpha=0.5)
     assert model(x, alpha=1.2, extrapolate=True).shape == x.shape
+    with pytest.raises(AlphaError, match="outside"):  # though it is folded already
+        model(x, alpha=1.2)
+    with pytest.raises(AlphaError, match="not a number"):
+        model(x, alpha=float("nan"), extrapolate=True)
+    with pytest.raises(UsageError, match="uint8"):
+        model((x * 255).byte(), alpha=0.5)
 
 
 def test_fold_is_a_plain_module(tunable_file: Path):
@@ -446,6 +452,18 @@ def test_out_of_memory_halves_the_windows(tunable_file: Path, monkeypatch: pytes
     monkeypatch.setattr(Engine, "__call__", lambda *_: (_ for _ in ()).throw(MemoryError()))
     with pytest.raises(ResourceError, match="out of memory"):
         model(array, alpha=0.5)
+    whole = load(tunable_file, device="cpu", precision="fp32", tile=512)
+    monkeypatch.setattr(type(model.fold(0.5)), "radius", lambda _: None)  # it sees all of a picture
+    with pytest.raises(ResourceError, match="out of memory"):
+        whole(array, alpha=0.5)
+
+
+def test_results_in_floats_lie_in_the_range(plain_file: Path):
+    model = load(plain_file, device="cpu", precision="fp32")
+    picture = np.random.default_rng(0).choice([0, 1], (40, 40, 3)).astype(np.float32)
+    sink = np.empty_like(picture)
+    model.run(picture, sink)
+    assert (sink.min(), sink.max()) == (0, 1)
 
 
 def test_a_failure_that_is_not_of_memory_is_not_tried_again(

@@ -193,6 +193,14 @@ def test_a_plan_reads_no_more_than_the_first_bytes():
     assert len(plan(["in"], AUTO, Layout("o"))) == 3
 
 
+def test_no_shard_takes_the_name_of_anothers_result():
+    pictures("in/a.png", "in/a_2.png", "out/a.png")
+    planned = plan(["in"], AUTO, Layout("out"))
+    first, second = (shard(planned, f"{i}/2") for i in (1, 2))
+    names = [settle(part, "rename", None, planned)[0].output for part in (first, second)]
+    assert names == [Path("out/a_3.png"), Path("out/a_2.png")]
+
+
 def test_shards_are_disjoint_and_keep_a_source_together(tmp_path: Path):
     jobs = [
         Job(tmp_path / f"{i}.png", tmp_path / f"{i}{asked.mark}.png", asked)

@@ -34,6 +34,17 @@ def test_without_an_alpha_the_picture_decides(model: Model):
     assert (given.alpha, given.estimated) == (0.3, False)
 
 
+@pytest.mark.parametrize("name", ["photo", "deblock", "denoise"])
+def test_of_inks_what_they_show_is_looked_at(name: str):
+    model = load(name, device="cpu")
+    light = noisy(sigma=10)
+    inks = np.concatenate([255 - light, np.zeros((90, 100, 1), np.uint8)], 2)
+    restored = restore(model, Picture(inks), Strength())
+    assert restored.picture.pixels.shape == inks.shape
+    assert restored.level == restore(model, Picture(light), Strength()).level
+    assert restore(model, Picture(inks), Strength(0.5)).alpha == 0.5
+
+
 def test_noise_beyond_the_knob_is_restored_at_its_end(model: Model):
     restored = restore(model, Picture(noisy(sigma=90)), Strength())
     assert restored.level == model.level(1.0)

@@ -120,7 +120,17 @@ def test_a_finished_run_is_left_as_it_is(photos: Path, tmp_path: Path, options: 
         train(where, dataclasses.replace(options, seed=1))
     with pytest.raises(UsageError, match="was trained with network"):
         jobs.train(where, options, "denoise", "unet", [15])
-    train(dataclasses.replace(where, fresh=True), dataclasses.replace(options, seed=1))
+    fresh = dataclasses.replace(where, fresh=True)
+    cut = dataclasses.replace(options, seed=1)
+    stopped = jobs.train(
+        dataclasses.replace(fresh, stop_after=3), cut, "denoise", "adafm-net", [15], TINY
+    )
+    assert stopped is None
+    assert read_header(output).provenance["seed"] == 0
+    with pytest.raises(DataError):  # before anything of the stopped run is gone
+        train(fresh, dataclasses.replace(options, seed=2, patch=4096))
+    assert RunFolder(output).states()
+    train(fresh, cut)
     assert read_header(output).provenance["seed"] == 1
     shutil.rmtree(tmp_path / "m.safetensors.run")
     with pytest.raises(UsageError, match="is there already"):

@@ -34,7 +34,7 @@ app.add_typer(models, name="models")
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"tunectl {version('tunectl')}")
+        console.emit(f"tunectl {version('tunectl')}")
         raise typer.Exit
 
 

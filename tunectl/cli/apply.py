@@ -193,8 +193,8 @@ def apply(
             raise UsageError("--in-place and --frame would lose frames", "write elsewhere with -o")
         _check_engine(engine, workers, PIPE in (*inputs, output))
         layout = Layout(output, suffix, f".{ending}" if ending else "", in_place)
-        jobs = plan(inputs, parse_strengths(alpha, level, extrapolate), layout)
-        jobs = shard_of(jobs, shard) if shard else jobs
+        planned = plan(inputs, parse_strengths(alpha, level, extrapolate), layout)
+        jobs = shard_of(planned, shard) if shard else planned
         fineness = _quality(quality)
         settings = {
             "precision": precision,
@@ -213,7 +213,7 @@ def apply(
         journal = Manifest(manifest, setup) if manifest else None
         if journal and journal.results and not quiet:
             console.say(f"{manifest}: comparing with {journal.results} results")
-        jobs = settle(jobs, if_exists, journal)
+        jobs = settle(jobs, if_exists, journal, planned)
         if dry_run:
             _print_plan(jobs, setup, as_json)
             return

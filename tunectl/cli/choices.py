@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from pathlib import Path
@@ -44,7 +45,7 @@ StartOption = Annotated[
 def parse_levels(text: str) -> list[float]:
     """`25` or `0-75`. Raises UsageError."""
     try:
-        levels = [float(part) for part in text.split("-")]
+        levels = [_finite(part) for part in text.split("-")]
     except ValueError:
         levels = []
     if len(levels) not in (1, 2):
@@ -55,11 +56,18 @@ def parse_levels(text: str) -> list[float]:
 def parse_numbers(text: str, option: str) -> list[float]:
     """`0,0.5,1`. Raises UsageError."""
     try:
-        return [float(part) for part in text.split(",")]
+        return [_finite(part) for part in text.split(",")]
     except ValueError as error:
         raise UsageError(
             f"{option} {text!r} is not a list of numbers", f"for example {option} 0,0.5,1"
         ) from error
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
 
 
 def parse_alpha(text: str) -> Alpha:

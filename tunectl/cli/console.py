@@ -37,6 +37,11 @@ def shown(words: str) -> str:
     )
 
 
+def emit_text(text: str) -> None:
+    """A result of several lines, to stdout."""
+    emit(f"{text}\n".encode(sys.stdout.encoding, "backslashreplace"))
+
+
 def emit(result: str | bytes) -> None:
     """A result, at once, to stdout: a line, or bytes as they are."""
     if isinstance(result, str):

@@ -40,4 +40,4 @@ def convert(
 
     what = convert_file(source, output, key, task, levels, c.command_line())
     console.say(f"{source}: {what}")
-    print(output)
+    console.emit(str(output))

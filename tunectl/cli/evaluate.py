@@ -58,7 +58,7 @@ def evaluate(
         str | None, typer.Option(help="What to measure rivals alone on; models bring their task.")
     ] = None,
     task_field: c.TaskFieldOption = [],  # noqa: B006
-    limit: Annotated[int | None, typer.Option(help="Use so many pictures only.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use so many pictures only.")] = None,
     device: c.DeviceOption = "auto",
     precision: c.PrecisionOption = "auto",
     ensemble: c.EnsembleOption = 1,
@@ -118,7 +118,8 @@ def evaluate(
         ensemble=ensemble,
         say=console.say,
     )
-    print(table.as_json(tables) if json_output else "\n\n".join(map(table.markdown, tables)))
+    text = table.as_json(tables) if json_output else "\n\n".join(map(table.markdown, tables))
+    console.emit_text(text)
     for path in save:
         table.write_file(path, tables)
     if plot is not None:

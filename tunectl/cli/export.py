@@ -51,4 +51,4 @@ def export(
         strength = loaded.alpha(level)
     found = export_file(loaded, output, strength)
     console.say(f"{output}: differs from torch by {found.largest:.1e} at most, {found.tried} runs")
-    print(output)
+    console.emit(str(output))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,7 +31,7 @@ def finetune(
     ] = "path",
     start: c.StartOption = None,
     task_field: c.TaskFieldOption = [],  # noqa: B006 - typer copies it
-) -> None:
+) -> Path | None:
     """Give a plain model a knob: a tuner learns the way from its level to another.
 
     The base is frozen; at alpha 0 the result is the base, bit for bit.
@@ -42,7 +43,7 @@ def finetune(
     from tunectl.fields import parse_fields
     from tunectl.learning import jobs
 
-    jobs.finetune(
+    return jobs.finetune(
         replace(run.place, start=start),
         run.options,
         base,

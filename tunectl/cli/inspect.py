@@ -48,7 +48,7 @@ def inspect(
 
     found = inspection.inspect(model, photo, device, precision)
     if json_output:
-        print(json.dumps({"schema": 1, **found.as_json()}, indent=1))
+        console.emit_text(json.dumps({"schema": 1, **found.as_json()}, indent=1))
     else:
         for line in found.lines(layers):
             console.emit(line)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tunectl.atomic import check_new
 from tunectl.cli import choices as c
 from tunectl.cli import console
 from tunectl.errors import UsageError
@@ -73,6 +74,7 @@ def interpolate(
     if (check or clean) and (mix is None or check is None):
         raise UsageError("--check measures a mix", "give --mix, and --clean only with --check")
     check_stored(store)
+    check_new(output)
     weights = c.parse_numbers(mix, "--mix") if mix is not None else []
     from tunectl.inference.interpolate import fold_file, join_files, mix_files
 
@@ -84,7 +86,7 @@ def interpolate(
         if check is not None:
             _measure(models, weights, check, clean)
         mix_files(models, weights, output, c.command_line())
-    print(output)
+    console.emit(str(output))
 
 
 def _measure(models: list[str], weights: list[float], check: Path, clean: Path | None) -> None:

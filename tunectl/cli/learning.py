@@ -131,8 +131,11 @@ def _shared(
     """Only its signature is used."""
 
 
-def learns(command: Callable[..., None]) -> Callable[..., None]:
-    """Give `command` the shared options after its own; it receives them as `run`."""
+def learns(command: Callable[..., Path | None]) -> Callable[..., None]:
+    """Give `command` the shared options after its own; it receives them as `run`.
+
+    What it returns is the file that was written, whose name is printed.
+    """
     own = inspect.signature(command, eval_str=True).parameters
     shared = inspect.signature(_shared, eval_str=True).parameters
 
@@ -141,12 +144,12 @@ def learns(command: Callable[..., None]) -> Callable[..., None]:
         given = {name: values.pop(name) for name in shared}
         try:
             with console.TrainingProgress() as progress:
-                command(run=_run(given, progress), **values)
+                written = command(run=_run(given, progress), **values)
         except KeyboardInterrupt:  # of which typer says nothing
             console.say("tunectl: interrupted; the same command goes on")
             sys.exit(console.INTERRUPTED)
-        if given["output"].exists():
-            print(given["output"])
+        if written is not None:
+            console.emit(str(written))
 
     parameters = [p for name, p in own.items() if name != "run"] + list(shared.values())
     parameters.sort(key=lambda p: p.default is not inspect.Parameter.empty)

@@ -34,7 +34,8 @@ def list_models(
 
     found = catalogue()
     if as_json:
-        print(json.dumps({"schema": 1, "models": [model.as_json() for model in found]}, indent=1))
+        listed = [model.as_json() for model in found]
+        console.emit_text(json.dumps({"schema": 1, "models": listed}, indent=1))
         return
     rows = [["name", "task", "alpha 0 to 1", "size", "", "about"]]
     rows += [model.cells() for model in found]
@@ -59,7 +60,7 @@ def show(
 
     entry = describe(name)
     if as_json:
-        print(json.dumps({"schema": 1, **entry.as_json()}, indent=1))
+        console.emit_text(json.dumps({"schema": 1, **entry.as_json()}, indent=1))
     else:
         for key, value in entry.card():
             console.emit(f"{key:11} {value}")

@@ -51,20 +51,23 @@ def check_strengths(
     """All that decides how strong, checked against the model before any picture is opened."""
     from tunectl.inference.job import Asked
     from tunectl.inference.restore import Strength
-    from tunectl.knob import check_one
 
     mask = None if alpha_map is None else _read_map(alpha_map)
-    if chroma_alpha is not None:
-        check_one(chroma_alpha, extrapolate)
     strengths = {}
     for one in dict.fromkeys(asked):
         if not model.tunable and one != Asked():
             raise UsageError(f"{name}: is a plain model without a knob", "leave --alpha away")
         alpha = model.alpha(one.level) if one.level is not None else one.alpha
-        if alpha is not None:
-            model.fold(alpha, extrapolate=extrapolate)  # raises if the model cannot take it
         if mask is not None and isinstance(alpha, tuple):
             raise UsageError("--alpha-map scales one alpha", "give one, or leave --alpha away")
+        model.check(
+            0.0 if model.tunable and alpha is None else alpha,  # to be read from the picture
+            mapped=mask is not None,
+            chroma_alpha=chroma_alpha,
+            blend=blend,
+            keep_colours=keep_colours,
+            extrapolate=extrapolate,
+        )
         strengths[one] = Strength(alpha, chroma_alpha, mask, blend, keep_colours, extrapolate)
     return strengths
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -36,7 +37,7 @@ def train(
     ] = [],  # noqa: B006 - typer copies it
     task_field: c.TaskFieldOption = [],  # noqa: B006
     start: c.StartOption = None,
-) -> None:
+) -> Path | None:
     """Train a network on a folder of clean photos.
 
     At one level the result is a plain model, from which `finetune` can start. With --tuner,
@@ -53,7 +54,7 @@ def train(
     from tunectl.fields import parse_fields
     from tunectl.learning import jobs
 
-    jobs.train(
+    return jobs.train(
         replace(run.place, start=start),
         run.options,
         task,

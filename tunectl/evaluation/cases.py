@@ -157,7 +157,15 @@ def pair_up(
     Two are a pair if they are called alike but for `endings` of their stems; clean ones with
     another ending are left out. Raises DataError for one without its other half.
     """
-    others = {_without(path, noisy, endings[1]): path for path in _listed(noisy)}
+    others: dict[str | None, Path] = {}
+    for path in _listed(noisy):
+        found = _without(path, noisy, endings[1])
+        if found is not None and found in others:
+            raise DataError(
+                f"{path} and {others[found]} could both be the other half of one picture",
+                "keep one of them, or say how the names end with --pairs CLEAN:NOISY",
+            )
+        others[found] = path
     pairs = []
     for path in clean:
         name = _without(path, root, endings[0])

@@ -86,6 +86,8 @@ def evaluate(
         cases = pictures.cases(folder, job)
         rows: list[Row] = []
         for one in subjects:
+            one.check(cases.levels)
+        for one in subjects:
             say(f"{one.name} {one.setting}: {len(cases)} pictures of {cases.title}")
             rows.append(measure(one, cases, with_ssim))
         levels = [label(level) for level in cases.levels]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
@@ -20,6 +20,9 @@ class Subject:
 
     def __init__(self, name: str, setting: str) -> None:
         self.name, self.setting = name, setting
+
+    def check(self, levels: Sequence[float | None]) -> None:
+        """Raise what measuring at `levels` would, before anything is measured."""
 
     def prepare(self, cases: Cases, level: float | None) -> None:
         """Before the pictures of a level are measured."""
@@ -73,6 +76,9 @@ class Fixed(AtAlpha):
         super().__init__(name, f"{alpha:g}", model)
         self.alpha = alpha
 
+    def check(self, levels: Sequence[float | None]) -> None:
+        self.model.check(self.alpha)
+
     def choose(self, case: Case) -> float:
         return self.alpha
 
@@ -83,12 +89,20 @@ class Calibrated(AtAlpha):
     def __init__(self, name: str, model: Model) -> None:
         super().__init__(name, "calibrated", model)
 
+    def check(self, levels: Sequence[float | None]) -> None:
+        for level in levels:
+            self.at(level)
+
     def choose(self, case: Case) -> float:
-        if case.level is None:
+        return self.at(case.level)
+
+    def at(self, level: float | None) -> float:
+        """The alpha for a level. Raises UsageError where it is not known, or not the knob's."""
+        if level is None:
             raise UsageError(
                 "a calibrated alpha needs a level", "give --level, or --alpha auto or oracle"
             )
-        return self.model.alpha(case.level)
+        return self.model.alpha(level)
 
 
 class Auto(AtAlpha):

@@ -9,6 +9,7 @@ from tunectl.errors import IncompatibleError, UsageError
 from tunectl.foreign.tables import Table
 from tunectl.header import Header, Part
 from tunectl.knob import Knob
+from tunectl.tasks import build_task
 
 _FIRST = "model.0.weight"
 _BLOCK = re.compile(r"model\.1\.sub\.(\d+)\.res\.(\d)\.")
@@ -56,6 +57,11 @@ def from_adafm(
             f"{path}: was trained for {wanted} level{'s' * (wanted - 1)}, and does not say which",
             "give --level 15-75, as the name of the file says" if filters else "give --level 15",
         )
+    job = build_task(task)
+    for level in levels:
+        job.check_level(level)
+    if filters and levels[0] == levels[1]:
+        raise UsageError("a knob goes between two levels", "give --level 15-75")
     kernel = table["model.1.sub.0.res.1.transformer.weight"].shape[-1] if filters else 0
     header = Header(
         network=Part("adafm-net", {"width": width, "blocks": blocks}),

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from tunectl.errors import ResourceError
+
 LARGE = 1 << 30  # bytes of samples above which an array lives in a file
 
 
 def new_array(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """An array with arbitrary content: in memory, or a memmap above LARGE bytes.
 
-    Raises OSError where the disk has no room.
+    Raises ResourceError where the disk has no room.
     """
     if int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize <= LARGE:
         return np.empty(shape, dtype)
@@ -27,7 +29,7 @@ def empty_like(pixels: NDArray[Any]) -> NDArray[Any]:
     """An array of the same shape and type: a memmap for a memmap, in memory otherwise.
 
     The memmap's file lies in the folder that `tempfile` picks (TMPDIR), has no name, and is gone
-    with the array. Raises OSError where the disk has no room.
+    with the array. Raises ResourceError where the disk has no room.
     """
     if isinstance(pixels, np.memmap):
         return _mapped(pixels.shape, pixels.dtype)
@@ -49,5 +51,11 @@ def _mapped(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     with tempfile.TemporaryFile(prefix="tunectl-") as file:  # the mapping keeps it alive
         size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
         if hasattr(os, "posix_fallocate"):  # writing into a hole of a full disk would be SIGBUS
-            os.posix_fallocate(file.fileno(), 0, size)
+            try:
+                os.posix_fallocate(file.fileno(), 0, size)
+            except OSError as error:
+                raise ResourceError(
+                    f"{tempfile.gettempdir()}: no room for a large picture: {error.strerror}",
+                    "set TMPDIR to a folder on a larger disk",
+                ) from error
         return np.memmap(file, dtype, "r+" if hasattr(os, "posix_fallocate") else "w+", shape=shape)

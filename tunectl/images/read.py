@@ -6,7 +6,6 @@ which decodes 8 bits a sample.
 
 from __future__ import annotations
 
-import errno
 import io
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,7 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from tunectl.errors import PictureError, ResourceError
+from tunectl.errors import PictureError
 from tunectl.images import arrays, decode8, deep, metadata, png, tiff
 from tunectl.images.ask import Ask
 from tunectl.images.files import HEAD, opened, sniff
@@ -48,10 +47,6 @@ def read_picture(
         ):
             return _read(file, ask)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise ResourceError(
-                f"{name}: the disk for temporary files is full", "set TMPDIR to a larger one"
-            ) from error
         raise PictureError(f"{name}: {error.strerror}", "check the file's name") from error
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from tunectl.errors import CheckpointError
 from tunectl.header import ENDING, Header, Part, read_header
 from tunectl.inference.find import find_model, model_folders
-from tunectl.knob import SYMBOLS
+from tunectl.knob import STYLES, SYMBOLS
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,9 @@ class Entry:
         ends = self.header.knob.levels if self.header.knob else self.header.level
         if ends is None:
             return "no knob"
-        if symbol.startswith("share"):
-            fields = self.header.task.fields if self.header.task else {}
+        task = self.header.task
+        if task is not None and task.name in STYLES:
+            fields = task.fields
             first, second = fields.get("first", "photo"), fields.get("second", "any style")
             span = f"{first} to {second}" if self.header.knob else "a style"
         else:

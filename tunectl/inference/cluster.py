@@ -84,7 +84,7 @@ def run(
         ):
             for outcome in outcomes:
                 count(outcome)
-    except ray.exceptions.RayError as error:
+    except (ray.exceptions.RayError, ConnectionError) as error:
         raise ResourceError(
             f"Ray: {str(error).strip().splitlines()[-1]}",
             "run the command again: with --manifest it does only what is missing",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tunectl import checkpoint
-from tunectl.errors import IncompatibleError
+from tunectl.errors import IncompatibleError, UsageError
 from tunectl.header import Header, is_ours
 from tunectl.inference.execution import Execution
 from tunectl.inference.find import find_model
@@ -44,17 +44,21 @@ def load(
 def from_tensors(header: Header, tensors: dict[str, Tensor], execution: Execution) -> Model:
     """Build the model that a file's header describes and give it the file's tensors."""
     part, knots = header.tuner, header.knob.knots if header.knob else (0.0, 1.0)
-    with torch.device("meta"):  # nothing is allocated for the header's word alone
-        network = build_network(header.network.name, header.network.fields)
-        if part is not None and header.plain:  # what the tuner inserted is part of the network
-            insert_sites(part.name, network, part.fields, knots)
-    module: Network | Tunable = network
     try:
+        with torch.device("meta"):  # nothing is allocated for the header's word alone
+            network = build_network(header.network.name, header.network.fields)
+            if part is not None and header.plain:  # what the tuner inserted is part of the network
+                insert_sites(part.name, network, part.fields, knots)
+        module: Network | Tunable = network
         network.load_state_dict(checkpoint.under("network.", tensors), assign=True)
         if part is not None and not header.plain:
             tuner = build_tuner(part.name, network, part.fields, knots)
             tuner.load_state_dict(checkpoint.under("tuner.", tensors))
             module = Tunable(network, tuner)
+    except UsageError as error:  # of an unknown name or field
+        raise IncompatibleError(
+            f"the model's {error.message}", "it may want a later tunectl"
+        ) from error
     except RuntimeError as error:
         raise IncompatibleError(
             f"its tensors do not fit a {header.network.name}", "train or download it again"

@@ -17,6 +17,7 @@ from tunectl.networks import Network
 
 LARGEST_SIDE = 2048  # beyond it the halo's share falls slowly and nothing gets faster
 LARGEST_BYTES = 1 << 30  # what a window may take where memory is plenty
+GROUP = Path("/sys/fs/cgroup")
 SHARE = 0.4  # of what is free: decoded pictures and other programs want some too
 
 
@@ -71,15 +72,14 @@ def free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     free = [_meminfo("MemAvailable"), _address_space_left()]
-    for limit, used in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        (
-            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-            "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-        ),
+    for group, limit, used, cached in (
+        (GROUP, "memory.max", "memory.current", "inactive_file"),
+        (GROUP / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     ):
         try:
-            free.append(int(Path(limit).read_text()) - int(Path(used).read_text()))
+            left = int((group / limit).read_text()) - int((group / used).read_text())
+            counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+            free.append(left + int(counts.get(cached, 0)))  # files that were read can go
         except (OSError, ValueError):  # no such group, or "max"
             continue
     return max(0, min(free))

@@ -19,7 +19,7 @@ from tunectl.header import Header
 from tunectl.inference.compose import compose
 from tunectl.inference.engine import Engine
 from tunectl.inference.execution import Execution
-from tunectl.inference.samples import open_upright, planes, samples, through_array
+from tunectl.inference.samples import as_seen, open_upright, planes, samples, through_array
 from tunectl.inference.tiles import Step
 from tunectl.inference.windows import Windows
 from tunectl.knob import Alpha, Knob, check_alpha, check_one
@@ -148,10 +148,11 @@ class Model:
             picture = open_upright(picture)
         if isinstance(picture, Tensor):
             batch = picture[None] if picture.ndim == 3 else picture
-            if batch.ndim != 4 or batch.shape[1] not in (1, 3):
+            if batch.ndim != 4 or batch.shape[1] not in (1, 3) or not batch.is_floating_point():
                 raise UsageError(
-                    f"a picture of shape {tuple(picture.shape)} cannot be restored",
-                    "give (N, 3, H, W), or (N, 1, H, W) for gray",
+                    f"a tensor of shape {tuple(picture.shape)} and type {picture.dtype} cannot be "
+                    "restored",
+                    "give (N, 3, H, W) in [0, 1], or (N, 1, H, W) for gray",
                 )
             restored = torch.stack([self._run(step, x.cpu().float(), mask) for x in batch])
             restored = restored.to(picture.device, picture.dtype)
@@ -173,12 +174,12 @@ class Model:
     ) -> float:
         """The level to restore a picture at, told from its pixels, within the knob's range.
 
-        `pixels`, `tables` and `seen` are as `Evidence` has them. Raises AlphaError where
-        nothing can be told.
+        `pixels`, `tables` and `seen` are as `Evidence` has them; of CMYK what the inks show is
+        looked at. Raises AlphaError where nothing can be told.
         """
         knob, task, level = self._knob(), self._task, None
         if task is not None:
-            level = task.estimate(Evidence(samples(pixels), tables, seen))
+            level = task.estimate(Evidence(as_seen(samples(pixels)), tables, seen))
         if level is None:
             raise AlphaError(
                 "how strongly to apply this model cannot be told from the picture",
@@ -195,7 +196,7 @@ class Model:
         """What to know of a picture, given as in `estimate`, in which the model finds nothing."""
         if self._task is None:
             return None
-        return self._task.doubt(Evidence(samples(pixels), tables, seen))
+        return self._task.doubt(Evidence(as_seen(samples(pixels)), tables, seen))
 
     def run(
         self,
@@ -210,7 +211,7 @@ class Model:
         extrapolate: bool = False,
         band_done: Callable[[], None] = lambda: None,
     ) -> None:
-        """As a call on an array (H, W, C), written into `sink`: its dtype, `scale` times its size.
+        """As a call on an array (H, W, C), written into `sink`: its type, `scale` times its size.
 
         For pictures larger than memory: both may be memory-mapped, and `band_done` is called
         after each row of windows.
@@ -219,6 +220,19 @@ class Model:
         step = self._step(alpha, mask is not None, chroma_alpha, blend, keep_colours, extrapolate)
         source, engines = planes(samples(pixels)), self._engines.values()
         self.windows.run(step, engines, source, planes(sink), mask, band_done)
+
+    def check(
+        self,
+        alpha: Alpha | None = None,
+        *,
+        mapped: bool = False,
+        chroma_alpha: float | None = None,
+        blend: float = 1.0,
+        keep_colours: bool = False,
+        extrapolate: bool = False,
+    ) -> None:
+        """Raise as `run` would, before any picture is there; `mapped` is whether there is a map."""
+        self._step(alpha, mapped, chroma_alpha, blend, keep_colours, extrapolate)
 
     def forget(self) -> None:
         """Fold anew at the next call: what the model's weights are made of has changed."""
@@ -255,7 +269,8 @@ class Model:
         """What happens to one window of a picture."""
         scale = 1.0
         if mapped:
-            scale = check_one(1.0 if alpha is None else alpha, lowest=self._knob().lowest)
+            lowest = self._knob().lowest
+            scale = check_one(1.0 if alpha is None else alpha, extrapolate, lowest)
             engine = self._engine(MAPPED)
         else:
             engine = self._engine(alpha, extrapolate)
@@ -263,6 +278,8 @@ class Model:
         return compose(engine, scale, chroma, blend, keep_colours)
 
     def _engine(self, alpha: Alpha | str | None, extrapolate: bool = False) -> Engine:
+        if self.tunable and alpha is not None and not isinstance(alpha, str):
+            alpha = check_alpha(alpha, extrapolate, self._knob().lowest)
         if alpha not in self._engines:
             if isinstance(alpha, str):
                 self._knob()
@@ -281,7 +298,7 @@ class Model:
         channels, height, width = source.shape
         sink = source.new_empty(channels, height * self.scale, width * self.scale)
         self.windows.run(step, self._engines.values(), source, sink, mask)
-        return sink.clamp_(0, 1) if sink.dtype.is_floating_point else sink
+        return sink
 
     def _run_array(
         self, step: Step, array: NDArray[np.generic], mask: Tensor | None

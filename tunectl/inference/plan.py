@@ -88,15 +88,21 @@ def shard(jobs: Sequence[Job], text: str) -> list[Job]:
     return [job for job in jobs if sources[job.source] % int(count) == int(part) - 1]
 
 
-def settle(jobs: Sequence[Job], if_exists: str, manifest: Manifest | None = None) -> list[Job]:
+def settle(
+    jobs: Sequence[Job],
+    if_exists: str,
+    manifest: Manifest | None = None,
+    elsewhere: Sequence[Job] = (),
+) -> list[Job]:
     """Decide what happens where an output exists already. Raises UsageError if that is an error.
 
-    What the manifest knows to be up to date is skipped; what it knows to be an older result of
-    ours is written anew, whatever `if_exists` says.
+    `elsewhere` are the jobs of all shards, whose outputs no other name may become. What the
+    manifest knows to be up to date is skipped; what it knows to be an older result of ours is
+    written anew, whatever `if_exists` says.
     """
     if if_exists not in POLICIES:
         raise UsageError(f"--if-exists {if_exists!r} is not known", f"known: {', '.join(POLICIES)}")
-    taken = {key_of(job.output) for job in jobs if job.output}
+    taken = {key_of(job.output) for job in (*jobs, *elsewhere) if job.output}
     settled, there = [], []
     for job in jobs:
         known = manifest.look(job) if manifest else None

@@ -15,6 +15,9 @@ from torch.nn.functional import interpolate
 
 from tunectl.errors import UsageError
 from tunectl.images import read_picture
+from tunectl.images.arrays import new_array
+
+STRIP = 64  # rows that are in memory at once
 
 
 def planes(array: NDArray[Any]) -> Tensor:
@@ -35,6 +38,19 @@ def samples(array: NDArray[Any]) -> NDArray[Any]:
         backwards = any(step < 0 for step in array.strides)
         return array.copy() if backwards or not array.flags.writeable else array
     raise UsageError(f"samples of type {array.dtype} are not known", "give uint8 or floats")
+
+
+def as_seen(pixels: NDArray[Any]) -> NDArray[Any]:
+    """(H, W, 4), the inks of CMYK, as the (H, W, 3) that they show, roughly; others as they are."""
+    if pixels.shape[2] != 4:
+        return pixels
+    white = {"uint8": 255, "uint16": 65535}.get(pixels.dtype.name, 1)
+    seen = new_array((*pixels.shape[:2], 3), pixels.dtype)
+    for top in range(0, len(pixels), STRIP):
+        inks = pixels[top : top + STRIP].astype(np.float32) / white
+        light = (1 - inks[..., :3]) * (1 - inks[..., 3:]) * white
+        seen[top : top + STRIP] = light if white == 1 else light.round()
+    return seen
 
 
 def open_upright(path: str | Path) -> Image.Image:

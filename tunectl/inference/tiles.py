@@ -88,9 +88,9 @@ def run_tiled(
     """Send `source` window by window through `step` into `sink`; both are (C, H, W).
 
     Samples are uint8, uint16 or float32; `step` sees (1, C, h, w) float32 in [0, 1] and returns
-    the same shape, or both it and the sink are larger by one factor. Whole-number sinks are rounded
-    and clamped, float ones stored as they come. `mask`, (H, W) of any of these types, is cut the
-    same way and given along as (1, 1, h, w).
+    the same shape, or both it and the sink are larger by one factor. What is stored is clamped to
+    the range, and rounded where the sink is of whole numbers. `mask`, (H, W) of any of these
+    types, is cut the same way and given along as (1, 1, h, w).
     `band_done` is called after each row of windows.
     """
     height, width = source.shape[-2:]
@@ -141,6 +141,6 @@ def _samples(plane: Tensor) -> Tensor:
 
 def _as_samples(y: Tensor, dtype: torch.dtype) -> Tensor:
     if dtype not in _DTYPES:
-        return y
+        return y.clamp(0, 1)
     peak = _DTYPES[dtype]
     return y.mul(peak).round_().clamp_(0, peak).to(dtype)

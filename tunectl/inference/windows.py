@@ -51,6 +51,7 @@ class Windows:
                 f"{width} x {height}",
                 "give a map of the picture's size",
             )
+        failed = None
         while True:
             grid = self._grid(height, width, mask is not None)
             try:
@@ -59,10 +60,11 @@ class Windows:
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
-                if grid.tile <= SMALLEST_SIDE:
+                if grid.tile <= SMALLEST_SIDE or grid == failed:  # it cannot do with less
                     raise ResourceError(
                         f"{self.device}: out of memory", "close other programs and try again"
                     ) from error
+            failed = grid
             self.tile = max(SMALLEST_SIDE, min(grid.tile, max(height, width)) // 2)
 
     @functools.cached_property
@@ -113,7 +115,6 @@ class Windows:
             raise UsageError(
                 "a model with instance norm does not take CMYK", "convert the picture to RGB"
             )
-        most = min(WHOLE_AREA, choose_tile(self._halo_and_bytes[1], self.device) ** 2)
-        whole = shrink(source, most)
-        small_mask = None if mask is None else shrink(mask[None], most)
+        whole = shrink(source, WHOLE_AREA)
+        small_mask = None if mask is None else shrink(mask[None], WHOLE_AREA)
         return fixed_statistics(norms, lambda: step(whole, small_mask))

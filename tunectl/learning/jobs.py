@@ -34,8 +34,8 @@ def train(
     tuner_fields: Mapping[str, Any] | None = None,
     power: float = 1.0,
     knots: tuple[float, ...] = (0.0, 1.0),
-) -> Path:
-    """Train a network from nothing and write it to `place.output`.
+) -> Path | None:
+    """Train a network from nothing and write it to `place.output`, which `learn` returns.
 
     Without a tuner the result is plain: one level, or a network that is blind between two. With
     one it is tunable, network and tuner learning together over the whole range (the joint way).
@@ -46,6 +46,7 @@ def train(
     names = place.style_names(task)
     place.check_pairs(task)
     job = build_task(task, {**(task_fields or {}), **names})
+    _check_loss(options, task, job)
     knots = _check_knots(knots, names)
     network, tuner = network or job.network, tuner or job.tuner
     levels = levels or job.levels(tunable=tuner is not None)
@@ -62,7 +63,7 @@ def train(
                 raise UsageError(
                     "a knob needs two levels", f"give --level {job.weakest:g}-{span[0]:g}"
                 )
-            knob = Knob(span, power, knots, way="joint")
+            knob = _knob(span, power, knots, "joint")
             model = _with_tuner(net, job, tuner, tuner_fields, knots)
             part = Part(tuner, fields_to_json(model.tuner.fields))
     header = Header(
@@ -92,7 +93,7 @@ def finetune(
     power: float = 1.0,
     knots: tuple[float, ...] = (0.0, 1.0),
     task_fields: Mapping[str, Any] | None = None,
-) -> Path:
+) -> Path | None:
     """Train a tuner on a frozen plain model, from its level to `level`, and write the pair.
 
     Of a style, the way leads to the picture `place.style`. `task_fields` change the task that the
@@ -122,6 +123,7 @@ def finetune(
     place.check_pairs(parent.task.name)
     job = build_task(parent.task.name, {**parent.task.fields, **(task_fields or {})})
     job, span = job.onward(parent.level[0], level, names)
+    _check_loss(options, parent.task.name, job)
     if span[0] == span[1]:
         raise UsageError(
             f"{base}: was trained for level {span[1]:g} already", "give another --level"
@@ -139,13 +141,25 @@ def finetune(
         network=parent.network,
         task=Part(parent.task.name, fields_to_json(job.fields)),
         tuner=Part(tuner, fields_to_json(model.tuner.fields)),
-        knob=Knob(span, power, knots, way),
+        knob=_knob(span, power, knots, way),
         plain=False,
     )
     if place.start is not None:
         tensors = _weights_of(place.start, header)  # the base stays what it is
         model.tuner.load_state_dict(checkpoint.under("tuner.", tensors))
     return learn(place, options, job, model, header, parent=base)
+
+
+def _knob(span: tuple[float, float], power: float, knots: tuple[float, ...], way: str) -> Knob:
+    try:
+        return Knob(span, power, knots, way)
+    except ValueError as error:
+        raise UsageError(str(error), "correct --level, --power or --knots") from error
+
+
+def _check_loss(options: Options, name: str, task: Task) -> None:
+    if not task.restores and options.loss != Options.loss:
+        raise UsageError(f"{name} has losses of its own", "leave --loss away")
 
 
 def _check_knots(knots: tuple[float, ...], styles: Mapping[str, str]) -> tuple[float, ...]:

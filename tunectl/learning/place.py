@@ -84,6 +84,10 @@ class Place:
             raise UsageError(f"{task} knows no styles", "give --task style, or leave --style away")
         if len(set(self.style_pictures().values())) != len(set(names.values())):
             raise UsageError("two styles have the same name", "rename one of the pictures")
+        if task == "restyle" and set(names) - {"second"}:
+            raise UsageError(
+                "restyle learns any style, between no two", "give --style FOLDER, and no other"
+            )
         if PHOTO in names.values():
             raise UsageError(f"a style cannot be called {PHOTO}", "give its picture another name")
         return names if task == "style" else {}

@@ -46,25 +46,26 @@ def learn(
     model: Network | Tunable,
     header: Header,
     parent: Path | None,
-) -> Path:
+) -> Path | None:
     """Train what requires a gradient in `model`, and write it to `place.output` with its header.
 
     `parent` is the file whose weights it has. A run that `place.output` has begun goes on, and one
-    that is finished is left as it is. Raises a TunectlError for whatever the data, the options, the
+    that is finished is left as it is. Returns the output, or None where the run stopped before its
+    end, or another process writes. Raises a TunectlError for whatever the data, the options, the
     memory or the disk refuse.
     """
     with joined(place.device) as processes:
         if not processes.first:
             place = replace(place, report=lambda report: None, say=lambda words: None)
         try:
-            _learn(place, options, task, model, header, parent, processes)
+            finished = _learn(place, options, task, model, header, parent, processes)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
             raise ResourceError(
                 "training ran out of memory", "give --micro 1, or a smaller --patch or --batch"
             ) from error
-    return place.output
+    return place.output if finished and processes.first else None
 
 
 def _learn(
@@ -75,7 +76,7 @@ def _learn(
     header: Header,
     parent: Path | None,
     processes: Processes,
-) -> None:
+) -> bool:
     device = processes.device
     precision = pick_precision(device, place.precision)
     sources, held_out = _split(place)
@@ -84,11 +85,8 @@ def _learn(
     fresh = place.fresh and not processes.restarted
     if not processes.tell(folder.open(run, fresh) if processes.first else None):
         place.say(f"{place.output}: is finished already; --fresh trains it anew")
-        return
-    if processes.first:
-        folder.write(CONFIG, place.config)
-        if folder.states():
-            place.say(f"{folder.path}: goes on after step {folder.step_of(folder.states()[-1])}")
+        return True
+    options.pieces(processes.count)
     photos = Photos(decode(sources, place.cached), options.patch, device)
     for line in photos.left_out:
         place.say(f"left out: {line}")
@@ -110,7 +108,13 @@ def _learn(
         seed=options.seed,
         dual=knob is not None and knob.lowest < 0,
     )
-    with Log(folder, place.board and processes.first) as log:
+    log = Log(folder, place.board and processes.first)
+    if processes.first:  # whatever could be refused has been
+        folder.begin(run, fresh)
+        folder.write(CONFIG, place.config)
+        if folder.states():
+            place.say(f"{folder.path}: goes on after step {folder.step_of(folder.states()[-1])}")
+    with log:
         validate = Validation(model, task, levels, knob, crops, device, precision, folder.previews)
         watchers = Watchers(validate, place.report, log)
         end = fit(
@@ -129,11 +133,11 @@ def _learn(
         frames = validate.sweep() if end and processes.first else []
         if end:
             log.sweep(end.step, frames)
-    if not processes.first:
-        return
     if end is None:
         place.say(f"stopped after step {place.stop_after}; the same command goes on")
-        return
+        return False
+    if not processes.first:
+        return True
     if isinstance(model, Tunable) and knob is not None and task.restores:
         place.say("calibrating alpha on the validation photos")
         calibration = calibrate(Folds(model, device, precision), knob, crops, task)
@@ -160,6 +164,7 @@ def _learn(
     checkpoint.write(place.output, header, _tensors(model))
     write_report(folder, header, frames)
     folder.finish()
+    return True
 
 
 def _tensors(model: Network | Tunable) -> dict[str, torch.Tensor]:
@@ -183,7 +188,8 @@ def _split(place: Place) -> tuple[list[Source], list[Source]]:
         held_out = list(pair_up(listed, place.validation, place.noisy, place.endings))
     elif place.validation is not None:
         held_out = list(list_photos(place.validation))
-    return [one for one in sources if one not in set(held_out)] or sources, held_out
+    kept = set(held_out)
+    return [one for one in sources if one not in kept] or sources, held_out
 
 
 def _split_words(place: Place) -> str:

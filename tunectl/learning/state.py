@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from tunectl.atomic import atomic_write, remove_stale
+from tunectl.atomic import atomic_write, refusal, remove_stale
 from tunectl.errors import UsageError
 from tunectl.hashing import file_sha256
 
@@ -39,29 +39,35 @@ class RunFolder:
         self.board = self.path / "tensorboard"
 
     def open(self, run: Mapping[str, Any], fresh: bool = False) -> bool:
-        """Begin the run that `run` describes, or go on with it; False if it is finished already.
+        """Whether the run that `run` describes is to begin or go on; False if it is finished.
 
-        `fresh` throws away what is there of an earlier run, but for its model, which stays until
-        the new one takes its place. Raises UsageError where that would be lost otherwise.
+        Nothing is changed yet. Raises UsageError where another run would be lost, unless `fresh`.
         """
         run = json.loads(json.dumps(run))  # as it will be read
         before = self._described()
-        if fresh:
-            self._clear()
-        elif before.get("run") != run:
+        if not fresh and self._another(run):
             self._refuse(before.get("run"), run)
-            self._clear()
-        elif not self.states() and self.output.exists():
+        elif not fresh and not self.states() and self.output.exists():
             if before.get("model") == file_sha256(self.output):
                 return False
             raise UsageError(
                 f"{self.output}: is not the model that this run made",
                 "move it away, or train it anew with --fresh",
             )
+        return True
+
+    def begin(self, run: Mapping[str, Any], fresh: bool = False) -> None:
+        """Write down which run this is, after `open` had nothing against it.
+
+        `fresh`, or another run, throws away what is there of an earlier one, but for its model,
+        which stays until the new one takes its place.
+        """
+        run = json.loads(json.dumps(run))
+        if fresh or self._another(run):
+            self._clear()
         self.path.mkdir(parents=True, exist_ok=True)
         remove_stale(self.path)
         self.write("run.json", json.dumps({"run": run}, indent=1))
-        return True
 
     def finish(self) -> None:
         """The model is written: remember which, and remove the states."""
@@ -113,9 +119,12 @@ class RunFolder:
         return facts, tensors
 
     def log(self, record: dict[str, Any]) -> None:
-        """Append one line to the log."""
-        with open(self.log_path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        """Append one line to the log. Raises ResourceError if the disk refuses."""
+        try:
+            with open(self.log_path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise refusal(self.log_path, error) from error
 
     def records(self) -> list[dict[str, Any]]:
         """The lines of the log; one that was torn by a crash is left out."""
@@ -133,6 +142,10 @@ class RunFolder:
             return {}
         return found if isinstance(found, dict) else {}
 
+    def _another(self, run: Mapping[str, Any]) -> bool:
+        before = self._described().get("run")
+        return not isinstance(before, dict) or bool(_differing(before, run))
+
     def _refuse(self, before: Any, run: Mapping[str, Any]) -> None:
         """Raise UsageError if another run, `before` or unknown, has left something here."""
         states = self.states()
@@ -141,8 +154,7 @@ class RunFolder:
         hint = "repeat its options, name another -o, or train it anew with --fresh"
         what = self.path if states else self.output
         if isinstance(before, dict):
-            names = (name for name in {**run, **before} if run.get(name) != before.get(name))
-            name = next(names)
+            name = _differing(before, run)[0]
             was, now = (_word(one.get(name)) for one in (before, run))
             kind = "was begun" if states else "was trained"
             raise UsageError(f"{what}: {kind} with {name} {was}, not {now}", hint)
@@ -160,6 +172,14 @@ class RunFolder:
         for preview in self.previews.glob("*.png"):
             if not preview.stem.isdecimal() or int(preview.stem) > step:
                 preview.unlink()
+
+
+def _differing(before: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
+    """The names in which two descriptions of a run differ.
+
+    What one does not have is as if it were null there: a later version may describe more.
+    """
+    return [name for name in {**run, **before} if run.get(name) != before.get(name)]
 
 
 def _word(value: Any) -> str:

@@ -29,6 +29,10 @@ class AdaINNetFields:
     width: int = 16
     levels: int = 4
 
+    def __post_init__(self) -> None:
+        if self.levels > len(CONVS):
+            raise ValueError(f"{self.levels} levels are more than {len(CONVS)}")
+
 
 def _conv(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="reflect")
@@ -45,10 +49,7 @@ class AdaINNet(Network):
     stride = 8
 
     def __init__(self, fields: AdaINNetFields) -> None:
-        """Raises ValueError for more levels than there are."""
         super().__init__()
-        if fields.levels > len(CONVS):
-            raise ValueError(f"{fields.levels} levels are more than {len(CONVS)}")
         self.fields = fields
         widths = [fields.width * 2**level for level in range(len(CONVS))]
         self.encoder = nn.ModuleDict({"conv0": nn.Conv2d(3, 3, 1)})

@@ -16,6 +16,7 @@ from tunectl.images import Picture
 from tunectl.images.screen import for_screen
 from tunectl.inference.model import Model
 from tunectl.inference.restore import Strength, restore
+from tunectl.knob import is_share
 from tunectl.sweep.views import View
 from tunectl.tasks import build_task
 
@@ -43,7 +44,7 @@ class Strip:
     def label(self, frame: Frame) -> str:
         """What stands above a frame."""
         words = f"alpha {frame.alpha:.3g}"
-        if not self.symbol.startswith("share"):  # of a style, which alpha says already
+        if not is_share(self.symbol):
             words += f", {self.symbol} {frame.level:.3g}"
         return words if frame.psnr is None else f"{words}, {frame.psnr:.2f} dB"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 from tunectl.atomic import write_new
+from tunectl.knob import is_share
 from tunectl.sweep.frames import Strip
 from tunectl.sweep.views import View
 
@@ -56,7 +57,7 @@ def _page(
         "strips": [
             {
                 "model": strip.model,
-                "symbol": "" if strip.symbol.startswith("share") else strip.symbol,
+                "symbol": "" if is_share(strip.symbol) else strip.symbol,
                 "command": strip.command(title),
                 "frames": [
                     {
