@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import inspect
 import io
 import json
 import os
@@ -17,6 +18,7 @@ from PIL import Image
 
 from tunectl import atomic
 from tunectl.cli import console
+from tunectl.cli.apply import apply
 from tunectl.inference import batch
 
 Words = list[object]
@@ -188,7 +190,9 @@ def test_tiled_and_untiled_give_the_same_file(cli, photos: Path, common: Words):
         (["p.png", "-a", "1.5"], 2, "outside 0 to 1"),
         (["p.png", "-a", "much"], 2, "not a list of numbers"),
         (["p.png", "-a", ""], 2, "not a list of numbers"),
-        (["p.png", "-a", "nan"], 2, "outside 0 to 1"),
+        (["p.png", "-a", "nan"], 2, "not a list of numbers"),
+        (["p.png", "-m", "PLAIN", "--chroma-alpha", "0.5"], 2, "plain"),
+        (["p.png", "--chroma-alpha", "-0.5"], 2, "outside 0 to 1"),
         (["p.png", "--level", "500"], 2, "outside this model's"),
         (["p.png", "-a", "1", "--level", "3"], 2, "both given"),
         (["p.png", "-m", "PLAIN", "-a", "1"], 2, "plain model"),
@@ -306,6 +310,28 @@ def test_names_that_no_terminal_likes_are_printed_on_one_line(cli, common: Words
 
 
 # Plans and machines
+
+
+def test_whatever_decides_a_result_is_in_the_manifest(cli, common: Words):
+    code, out, _ = cli("apply", "in", "-o", "out", "--dry-run", "--json")
+    assert code == 0
+    settings, options = set(json.loads(out.splitlines()[0])["settings"]), inspect.signature(apply)
+    assert settings < {*options.parameters, "styles"}
+    assert {*options.parameters} - settings == {
+        *(
+            "inputs",
+            "model",
+            "alpha",
+            "level",
+            "extrapolate",
+            "style",
+            "output",
+            "suffix",
+            "ending",
+        ),
+        *("max_pixels", "in_place", "if_exists", "manifest", "shard", "engine", "workers"),
+        *("dry_run", "as_json", "quiet", "device", "tile"),
+    }
 
 
 def test_a_dry_run_touches_nothing_and_loads_neither_torch_nor_weights(cli, common: Words):
