@@ -12,6 +12,7 @@ import pytest
 from tunectl.cli.app import app
 from tunectl.header import Part, read_header
 
+RUN = ["train", "--data", ".", "--steps", "1", "-o", "x"]
 COMMANDS = ["train", "finetune", "interpolate", "apply", "evaluate", "sweep", "inspect"]
 COMMANDS += ["convert", "export", "models"]
 
@@ -70,6 +71,15 @@ def test_the_commands_are_those_of_the_readme(cli):
         (["train", "--data", ".", "--level", "15", "-o", "x.safetensors"], 2, "length"),
         (["train", "--data", "none", "--level", "5", "--steps", "1", "-o", "x"], 3, "not a folder"),
         (["train", "--data", ".", "--level", "a-b", "--steps", "1", "-o", "x"], 2, "not a level"),
+        ([*RUN, "--tuner", "dni", "--level", "0-50", "--power", "0"], 2, "positive power"),
+        ([*RUN, "--tuner", "dni", "--level", "0-50", "--knots", "0,nan,1"], 2, "not a list"),
+        ([*RUN, "--task", "style", "--style", "a.png", "--loss", "psnr"], 2, "losses of its own"),
+        ([*RUN, "--task", "restyle", "--style", "a", "--from-style", "b"], 2, "between no two"),
+        (
+            [*RUN, "--level", "5", "--network", "adain-net", "--network-field", "levels=5"],
+            2,
+            "5 levels are more than 4",
+        ),
         (["evaluate", ".", "--level", "x"], 2, "not a list"),
     ],
 )

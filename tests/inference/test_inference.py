@@ -502,3 +502,14 @@ def test_memory_bounds_the_windows(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(memory, "free_bytes", lambda _: 100 << 30)
     assert small < memory.choose_tile(full, CPU) <= memory.LARGEST_SIDE
     assert memory.free_bytes(CPU) > 0
+
+
+def test_files_that_were_read_leave_memory_free(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(memory, "GROUP", tmp_path)
+    for name, text in {
+        "memory.max": "1000000",
+        "memory.current": "990000",
+        "memory.stat": "anon 200000\ninactive_file 700000\nactive_file 90000",
+    }.items():
+        (tmp_path / name).write_text(text)
+    assert memory.free_bytes(CPU) == 710_000
