@@ -6,7 +6,7 @@ import functools
 import inspect
 import json
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
@@ -116,8 +116,12 @@ def configurable(command: Callable[..., None]) -> Callable[..., None]:
         else:
             command(**values)
 
-    merged = {**own, **shared}
-    parameters = sorted(merged.values(), key=lambda p: p.default is not inspect.Parameter.empty)
-    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
+    takes(wrapper, {**own, **shared}.values())
     return wrapper
+
+
+def takes(function: Callable[..., None], parameters: Iterable[inspect.Parameter]) -> None:
+    """Let Typer see `parameters` as the function's own, those without a default first."""
+    ordered = sorted(parameters, key=lambda p: p.default is not inspect.Parameter.empty)
+    function.__signature__ = inspect.Signature(ordered)  # type: ignore[attr-defined]
+    function.__annotations__ = {p.name: p.annotation for p in ordered}

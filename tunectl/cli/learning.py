@@ -14,7 +14,7 @@ import typer
 
 from tunectl.cli import choices as c
 from tunectl.cli import console
-from tunectl.cli.config import resolved
+from tunectl.cli.config import resolved, takes
 
 if TYPE_CHECKING:
     from tunectl.learning.options import Options
@@ -151,10 +151,7 @@ def learns(command: Callable[..., Path | None]) -> Callable[..., None]:
         if written is not None:
             console.emit(str(written))
 
-    parameters = [p for name, p in own.items() if name != "run"] + list(shared.values())
-    parameters.sort(key=lambda p: p.default is not inspect.Parameter.empty)
-    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
+    takes(wrapper, [*(p for name, p in own.items() if name != "run"), *shared.values()])
     return wrapper
 
 
