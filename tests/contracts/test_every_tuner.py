@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from pathlib import Path
 
@@ -66,6 +67,33 @@ def save(model: Tunable, path: Path, network: str, tuner: str, fields, dtype="fp
 
 def picture() -> Tensor:
     return torch.rand(2, 3, 19, 26, generator=torch.Generator().manual_seed(2))
+
+
+@every_pair
+def test_weights_that_are_made_once_have_the_same_gradients(network, tuner, fields, monkeypatch):
+    _, model = make(network, tuner, fields, (0.0, 0.5, 1.0))
+    perturb(model)
+    model.double().requires_grad_(True)
+    calls, at_knot = [], model.tuner.at_knot
+    monkeypatch.setattr(
+        model.tuner, "at_knot", lambda net, knot: calls.append(knot) or at_knot(net, knot)
+    )
+
+    def gradients(context) -> list[Tensor | None]:
+        model.zero_grad()
+        with context():
+            for alpha in (0.3, 0.7, 0.3, 1.0):
+                model(picture().double(), alpha).square().mean().backward()
+        return [parameter.grad for parameter in model.parameters()]
+
+    plain = gradients(contextlib.nullcontext)
+    assert any(gradient is not None and gradient.any() for gradient in plain)
+    calls.clear()
+    for one, other in zip(gradients(model.tuner.once), plain, strict=True):
+        assert (one is None) == (other is None)
+        if one is not None:
+            torch.testing.assert_close(one, other)
+    assert tuner == "adain" or sorted(calls) == [0, 0.5, 1]
 
 
 @every_pair

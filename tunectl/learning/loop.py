@@ -23,6 +23,7 @@ from tunectl.learning.state import RunFolder
 from tunectl.learning.stepper import Report, Stepper
 from tunectl.seeds import seeded
 from tunectl.tasks import Task
+from tunectl.tuners import Tunable
 
 VALIDATIONS = 16
 REPORTS = 160  # lines in the log
@@ -72,6 +73,7 @@ def fit(
         report = run.report(0.0, validate(0))
         watchers.log(report)
         watchers.show(report)
+    once = model.tuner.once if isinstance(model, Tunable) else contextlib.nullcontext
     offset, start, first_step = run.seconds, time.monotonic(), run.step
     saved, shown, paused = start, 0.0, 0.0
     validated, logged = (math.floor(run.share * times) for times in (VALIDATIONS, REPORTS))
@@ -80,7 +82,10 @@ def fit(
             if stop_after is not None and run.step >= stop_after:
                 run.save()
                 return None
-            loss = _gradients(model, task, curriculum, photos, options, precision, pieces, run.step)
+            with once():
+                loss = _gradients(
+                    model, task, curriculum, photos, options, precision, pieces, run.step
+                )
             clock = offset + time.monotonic() - start if processes.first else 0.0
             run.update(loss, clock, stopped.is_set())
             now = time.monotonic()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -71,6 +73,11 @@ class AdaIN(Tuner):
             return super().fold(network, alpha)
         finally:
             self.drawn = drawn
+
+    @contextlib.contextmanager
+    def once(self) -> Iterator[None]:
+        """Nothing is made once: the pieces of a step have styles of their own."""
+        yield
 
     def at_knot(self, network: Network, knot: float) -> dict[str, Tensor]:
         if knot == 0:

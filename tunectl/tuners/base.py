@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
@@ -39,6 +41,7 @@ class Tuner(nn.Module):
         self.fields = fields
         self.knots = knots
         self.tuned = tuple(knot for knot in knots if knot != 0)
+        self._made: dict[float, tuple[dict[str, Tensor], dict[str, Tensor]]] | None = None
         self.make(network)
 
     def make(self, network: Network) -> None:
@@ -55,6 +58,41 @@ class Tuner(nn.Module):
         They have the same names at each of `tuned`; at 0 there may be none.
         """
         raise NotImplementedError
+
+    @contextlib.contextmanager
+    def once(self) -> Iterator[None]:
+        """Within the block each knot's tensors are made once, however many alphas ask for them.
+
+        For training steps of several draws or pieces, each with a backward pass of its own: what
+        they say of a knot's tensors is added up, and goes on to the parameters at the block's end.
+        """
+        self._made = {}
+        try:
+            yield
+            found = [
+                (tensor, leaves[name].grad)
+                for tensors, leaves in self._made.values()
+                for name, tensor in tensors.items()
+                if leaves[name].grad is not None
+            ]
+        finally:
+            self._made = None
+        if found:
+            tensors, gradients = zip(*found, strict=True)
+            torch.autograd.backward(tensors, gradients)
+
+    def _of_knot(self, network: Network, knot: float) -> dict[str, Tensor]:
+        """As `at_knot`; within `once`, stand-ins that gather gradients."""
+        if self._made is None:
+            return self.at_knot(network, knot)
+        if knot not in self._made:
+            tensors = self.at_knot(network, knot)
+            leaves = {
+                name: tensor.detach().requires_grad_(tensor.requires_grad)
+                for name, tensor in tensors.items()
+            }
+            self._made[knot] = tensors, leaves
+        return self._made[knot][1]
 
     def parts(self, network: Network) -> list[str]:
         """The sites that take an alpha of their own. By default, none."""
@@ -86,13 +124,13 @@ class Tuner(nn.Module):
                 if name.startswith(part + ".")
             }
         if alpha in self.knots:
-            return self.at_knot(network, alpha)
+            return self._of_knot(network, alpha)
         upper = next((i for i, knot in enumerate(self.knots) if alpha < knot), len(self.knots) - 1)
         upper = max(upper, 1)
         start, end = self.knots[upper - 1], self.knots[upper]
         t = (alpha - start) / (end - start)
         own = dict(network.named_parameters())
-        low, high = self.at_knot(network, start), self.at_knot(network, end)
+        low, high = self._of_knot(network, start), self._of_knot(network, end)
         return {
             name: torch.lerp(low.get(name, own[name]), high.get(name, own[name]), t)
             for name in low | high
