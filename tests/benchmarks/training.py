@@ -1,16 +1,17 @@
 """What a step of training costs, as ratios: the two of a row take turns in one run.
 
-    python tests/benchmarks/training.py PHOTOS [--network unet] [--batch 4] [--patch 128]
+    python tests/benchmarks/training.py PHOTOS [--network unet] [--batch 8] [--draws 2] [--patch 96]
         [--device auto] [--rounds 5] [--compile]
 
 Channels last and bfloat16 against plain layout and float32; the making of patches, and of their
 noise, against a whole step; each tuner, learned jointly, against the network alone; with --compile
-`torch.compile` against none. Medians over the rounds.
+`torch.compile` against none. Medians over the rounds; the defaults are those of `tunectl train`.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -54,27 +55,31 @@ class Bench:
         layout = torch.channels_last if last else torch.contiguous_format
         return net.to(self.device, memory_format=layout)
 
-    def patches(self, step: int, level: float) -> tuple[torch.Tensor, torch.Tensor]:
-        generator = seeded(self.device, 0, step)
-        clean, gray = self.photos.patches(self.options.batch, 0.15, generator)
+    def patches(self, step: int, draw: int, level: float) -> tuple[torch.Tensor, torch.Tensor]:
+        generator = seeded(self.device, 0, step, draw)
+        count = self.options.batch // self.options.draws
+        clean, gray = self.photos.patches(count, 0.15, generator)
         return clean, self.task.degrade(clean, level, generator, gray)
 
     def steps(self, model: nn.Module, half: bool = True, last: bool = True) -> Callable[[], None]:
         """STEPS of them."""
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, weight_decay=0, fused=True)
-        tunable = isinstance(model, Tunable)
-        draw = Curriculum("joint" if tunable else None, (0.0, 50.0))
+        tunable, draws = isinstance(model, Tunable), self.options.draws
+        levels = Curriculum("joint" if tunable else None, (0.0, 50.0))
+        once = model.tuner.once if isinstance(model, Tunable) else contextlib.nullcontext
 
         def work() -> None:
             for step in range(STEPS):
-                alpha, level = draw(step)
-                clean, noisy = self.patches(step, level)
-                if not last:
-                    noisy = noisy.contiguous()
-                with torch.autocast(self.device.type, torch.bfloat16, half):
-                    output = model(noisy) if alpha is None else model(noisy, alpha)
-                    loss = self.task.loss("charbonnier", output.float(), clean, level)
-                loss.backward()
+                with once():
+                    for draw in range(draws):
+                        alpha, level = levels(step * draws + draw)
+                        clean, noisy = self.patches(step, draw, level)
+                        if not last:
+                            noisy = noisy.contiguous()
+                        with torch.autocast(self.device.type, torch.bfloat16, half):
+                            output = model(noisy) if alpha is None else model(noisy, alpha)
+                            loss = self.task.loss("charbonnier", output.float(), clean, level)
+                        (loss / draws).backward()
                 nn.utils.clip_grad_norm_(model.parameters(), 0.5, foreach=True)
                 optimizer.step()
                 optimizer.zero_grad()
@@ -84,7 +89,8 @@ class Bench:
 
     def only_patches(self) -> None:
         for step in range(STEPS):
-            self.patches(step, 25.0)[1].sum().item()
+            for draw in range(self.options.draws):
+                self.patches(step, draw, 25.0)[1].sum().item()
 
 
 def compare(name: str, ours: Callable[[], None], other: Callable[[], None], rounds: int) -> None:
@@ -104,19 +110,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photos", type=Path)
     parser.add_argument("--network", default="unet")
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--patch", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=Options.batch)
+    parser.add_argument("--draws", type=int, default=Options.draws)
+    parser.add_argument("--patch", type=int, default=Options.patch)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--compile", action="store_true")
     given = parser.parse_args()
     device = pick_device(given.device)
     photos = Photos(decode(list_photos(given.photos)[:40]), given.patch, device)
-    options = Options(steps=1, batch=given.batch, draws=1, patch=given.patch)
+    options = Options(steps=1, batch=given.batch, draws=given.draws, patch=given.patch)
     bench = Bench(photos, options, given.network)
     print(
-        f"{given.network}, {given.batch} patches of {given.patch} pixels, {device}, "
-        f"{torch.get_num_threads()} threads\n"
+        f"{given.network}, {given.batch} patches of {given.patch} pixels, {given.draws} draws, "
+        f"{device}, {torch.get_num_threads()} threads\n"
     )
     print("| the first against the second | ms a step | ms a step | ratio |\n|---|---|---|---|")
     plain = bench.steps(bench.model())
