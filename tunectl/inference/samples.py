@@ -16,6 +16,7 @@ from torch.nn.functional import interpolate
 from tunectl.errors import UsageError
 from tunectl.images import read_picture
 from tunectl.images.arrays import new_array
+from tunectl.tasks.base import eight_bit_scale
 
 STRIP = 64  # rows that are in memory at once
 
@@ -44,7 +45,7 @@ def as_seen(pixels: NDArray[Any]) -> NDArray[Any]:
     """(H, W, 4), the inks of CMYK, as the (H, W, 3) that they show, roughly; others as they are."""
     if pixels.shape[2] != 4:
         return pixels
-    white = {"uint8": 255, "uint16": 65535}.get(pixels.dtype.name, 1)
+    white = 255 / eight_bit_scale(pixels)
     seen = new_array((*pixels.shape[:2], 3), pixels.dtype)
     for top in range(0, len(pixels), STRIP):
         inks = pixels[top : top + STRIP].astype(np.float32) / white
