@@ -9,6 +9,7 @@ import torch
 from tunectl import checkpoint
 from tunectl.errors import IncompatibleError
 from tunectl.hashing import file_sha256
+from tunectl.inference.load import load
 from tunectl.learning import jobs
 from tunectl.learning.options import Options
 
@@ -47,3 +48,30 @@ def test_a_tuner_starts_from_an_earlier_one_and_the_base_stays(photos: Path, tmp
         torch.testing.assert_close(after[f"tuner.{name}"], tensor.float(), atol=1e-9, rtol=0)
     with pytest.raises(IncompatibleError, match="another network or tuner"):
         jobs.finetune(again, short, base, "dni", "path", 50)
+
+
+def test_a_run_starts_from_weights_of_fewer_knots(photos: Path, tmp_path: Path, tunable_file: Path):
+    place = jobs.Place(photos, tmp_path / "m.safetensors", device="cpu", start=tunable_file)
+    still = Options(steps=1, batch=2, draws=1, patch=24, lr=1e-12, ema=0.0)
+    knots = (0.0, 0.25, 1.0)
+    jobs.train(place, still, "denoise", "unet", [0, 50], TINY_UNET, tuner="dni", knots=knots)
+    before, after = load(tunable_file, device="cpu"), load(place.output, device="cpu")
+    assert after.header.knob.knots == knots
+    noisy = torch.rand(1, 3, 20, 24, generator=torch.Generator().manual_seed(0))
+    for alpha in (0.0, 0.1, 0.25, 0.7, 1.0):
+        torch.testing.assert_close(after(noisy, alpha), before(noisy, alpha), atol=1e-5, rtol=0)
+    place = replace(place, start=place.output, output=tmp_path / "other.safetensors")
+    with pytest.raises(IncompatibleError, match="other knots") as caught:
+        jobs.train(place, still, "denoise", "unet", [0, 50], TINY_UNET, tuner="dni")
+    assert caught.value.hint == "give --knots 0,0.25,1"
+
+
+def test_only_dni_goes_on_at_more_knots(photos: Path, tmp_path: Path):
+    place = jobs.Place(photos, tmp_path / "m.safetensors", device="cpu")
+    still = Options(steps=1, batch=2, draws=1, patch=24)
+    jobs.train(place, still, "denoise", "unet", [0, 50], TINY_UNET, tuner="ftn")
+    place = replace(place, start=place.output, output=tmp_path / "other.safetensors")
+    with pytest.raises(IncompatibleError, match="other knots"):
+        jobs.train(
+            place, still, "denoise", "unet", [0, 50], TINY_UNET, tuner="ftn", knots=(0, 0.5, 1)
+        )

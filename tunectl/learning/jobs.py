@@ -75,10 +75,10 @@ def train(
         plain=knob is None,
     )
     if place.start is not None:
-        tensors = _weights_of(place.start, header)
+        found, tensors = _weights_of(place.start, header)
         net.load_state_dict(checkpoint.under("network.", tensors), strict=tuner is None)
         if isinstance(model, Tunable):
-            model.tuner.load_state_dict(checkpoint.under("tuner.", tensors))
+            _begin(model, place.start, found, tensors)
     return learn(place, options, job, model, header, parent=place.start)
 
 
@@ -145,8 +145,8 @@ def finetune(
         plain=False,
     )
     if place.start is not None:
-        tensors = _weights_of(place.start, header)  # the base stays what it is
-        model.tuner.load_state_dict(checkpoint.under("tuner.", tensors))
+        found, tensors = _weights_of(place.start, header)  # the base stays what it is
+        _begin(model, place.start, found, tensors)
     return learn(place, options, job, model, header, parent=base)
 
 
@@ -184,12 +184,29 @@ def _with_tuner(
     return Tunable(network, fresh)
 
 
-def _weights_of(path: Path, header: Header) -> dict[str, torch.Tensor]:
-    """The tensors of a model that was trained before, for a new run of the same shape."""
+def _weights_of(path: Path, header: Header) -> tuple[Header, dict[str, torch.Tensor]]:
+    """A model that was trained before, for a new run of the same shape."""
     found, tensors = checkpoint.read(path)
     if (found.network, found.tuner, found.plain) != (header.network, header.tuner, header.plain):
         raise IncompatibleError(
             f"{path}: has another network or tuner than the run that starts from it",
             "repeat the options that made it",
         )
-    return tensors
+    return found, tensors
+
+
+def _begin(model: Tunable, path: Path, found: Header, tensors: dict[str, torch.Tensor]) -> None:
+    """Give the fresh tuner what one of its kind learned before, at its knots or at fewer."""
+    assert found.tuner is not None
+    assert found.knob is not None
+    state, knots = checkpoint.under("tuner.", tensors), found.knob.knots
+    if knots == model.tuner.knots:
+        model.tuner.load_state_dict(state)
+        return
+    coarser = build_tuner(found.tuner.name, model.network, found.tuner.fields, knots)
+    coarser.load_state_dict(state)
+    if not model.tuner.refine(model.network, coarser):
+        raise IncompatibleError(
+            f"{path}: has other knots than the run that starts from it",
+            f"give --knots {','.join(f'{knot:g}' for knot in knots)}",
+        )

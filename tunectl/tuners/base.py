@@ -94,6 +94,13 @@ class Tuner(nn.Module):
             self._made[knot] = tensors, leaves
         return self._made[knot][1]
 
+    def refine(self, network: Network, coarser: Tuner) -> bool:
+        """Begin as one of the same kind that has some of these knots, with the same weights.
+
+        False, and nothing is changed, where that cannot be. By default it cannot.
+        """
+        return False
+
     def parts(self, network: Network) -> list[str]:
         """The sites that take an alpha of their own. By default, none."""
         return []

@@ -53,6 +53,18 @@ class DNI(Tuner):
             name: parameter + deltas[_key(name)] for name, parameter in network.named_parameters()
         }
 
+    def refine(self, network: Network, coarser: Tuner) -> bool:
+        """The new knots lie on the straight lines of before."""
+        if not set(coarser.knots) <= set(self.knots) or coarser.knots[0] != self.knots[0]:
+            return False
+        own = network.own_state()
+        with torch.no_grad():
+            for deltas, knot in zip(self.deltas, self.tuned, strict=True):
+                assert isinstance(deltas, nn.ParameterDict)
+                for name, weights in coarser.weights(network, knot).items():
+                    deltas[_key(name)].copy_(weights - own[name])
+        return True
+
     def silence(self, network: Network, convolution: str) -> None:
         with torch.no_grad():
             for deltas, alpha in zip(self.deltas, self.tuned, strict=True):
