@@ -85,6 +85,11 @@ def test_what_cannot_be_told(clean):
     assert photo.estimate(Evidence(noisy(clean, 6), seen=nothing)) is None
 
 
+def test_a_picture_that_shows_no_noise_is_left_alone():
+    ramp = np.linspace(0, 255, 300).round().astype(np.uint8)
+    assert build_task("photo").estimate(Evidence(np.tile(ramp[:, None], (200, 1, 3)))) == 0
+
+
 def test_levels_rise_with_the_noise(clean):
     photo = build_task("photo")
     told = [photo.estimate(Evidence(noisy(clean, level))) for level in LEVELS]

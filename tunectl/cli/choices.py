@@ -38,7 +38,10 @@ OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The model fi
 TaskFieldOption = Annotated[list[str], typer.Option(help="A field of the task, such as clip=true.")]
 
 StartOption = Annotated[
-    Path | None, typer.Option(help="Begin with the weights of this model of the same shape.")
+    Path | None,
+    typer.Option(
+        help="Begin with the weights of this model of the same shape; DNI's may have fewer knots."
+    ),
 ]
 
 

@@ -21,6 +21,7 @@ SOFT, SOFTEST = 0.7, 2.4  # share of the photos learned from that are made softe
 FULL = 4.0  # level at which the coarsest may be drawn; cleaner photos are saved finer
 # The level for 1 of noise as it lies in the file: best on noisy and clean validation photos.
 TAKEN = 0.85
+NOTHING = 0.4  # what most photos without noise seem to have, in 8-bit steps
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,9 @@ class Photo(Task):
     def estimate(self, evidence: Evidence) -> float | None:
         """From the noise that is in the file: also what saving added is to be taken out."""
         noise = visible_noise(evidence.pixels, evidence.seen)
-        return None if noise is None else TAKEN * noise
+        if noise is None:
+            return None
+        return 0.0 if noise < NOTHING else TAKEN * noise
 
     def expected_error(self, level: float) -> float:
         return 0.7 + 0.2 * level
