@@ -20,9 +20,9 @@ class Place:
     `data` is a folder or a list of photos, `noisy` the folder of their other halves, where the task
     learns from pairs, whose names end as `endings` say; `cached` keeps what was decoded for the
     next run. `start` names a model of the same shape, of DNI with fewer knots at will, whose
-    weights (in finetuning, only the tuner's) a new run begins with. `style` is the picture of the style at alpha 1, `from_style`
-    that of the one at alpha 0, where it is not the photo itself, `lower_style` that at -1, which
-    makes a knob with two ends.
+    weights (in finetuning, only the tuner's) a new run begins with. `style` is the picture of the
+    style at alpha 1, `from_style` that of the one at alpha 0, where it is not the photo itself,
+    `lower_style` that at -1, which makes a knob with two ends.
 
     The state of a run is saved every `save_every` seconds. One that was interrupted, or ended
     `stop_after` so many steps, goes on, unless it is to begin `fresh`. `config` are the options as
