@@ -2,9 +2,9 @@
 
 Made in linear light, where it has a shot and a read part, seen through a colour filter array,
 white balance, a colour matrix and a tone curve (Brooks et al., *Unprocessing images*, CVPR 2019),
-and then reduced, smoothed, in colour more than in luma, and sharpened, as cameras do before they
-save. What they take away is the fine part, where the picture is flat: a coarse one stays, and most
-of it stays in detail.
+and then smoothed, in colour more than in luma, and sharpened, as cameras do before they save. What
+they smooth away is the fine part: a coarse one stays, and all of it stays where the picture has
+detail.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d, pad
+from torch.nn.functional import conv2d
 
 GAMMA = 2.2
 FIRST_TRY = 0.01  # deviation of the noise, in linear light, with which a camera is tried out
-REACH, SPREAD = 2, 1.5  # of a camera's noise reduction, in pixels
+CONTRAST = 0.02  # of luma around a pixel, at which half of the noise that is spared is there
 GRAY_SIDE = 96  # pixels of the mid-gray area that it is tried on
 STRAIGHT = 8 / 255  # a level from which tone curves bend the noise
 # BT.601's luma and colour differences, rows, and back.
@@ -37,11 +37,10 @@ class Camera:
     `gains` are the white balance's, `matrix` goes from the camera's colours to sRGB; `curve` says
     whether contrast is raised after gamma. `read` is the read noise's share beside the shot noise
     of white. `mosaic` is the phase (y, x) of the filter array, or None for noise that was binned
-    away or scaled down; `along_edges` says how its gaps are filled. `reduction` is the contrast, in
-    deviations of the noise, up to which noise reduction takes neighbours for alike, 0 where there
-    is none. `smooth` and `smooth_colour` are deviations in pixels of the Gaussian that noise in
-    luma and in colour goes through, `sharpen` the strength of an unsharp mask after it. `coarse` is
-    the share of the noise's power that comes in blotches, Gaussians of `blotch` pixels.
+    away or scaled down. `smooth` and `smooth_colour` are deviations in pixels of the Gaussian that
+    noise in luma and in colour goes through, `sharpen` the strength of an unsharp mask after it.
+    `coarse` is the share of the noise's power that comes in blotches, Gaussians of `blotch` pixels.
+    `spared` says how much more of it there is in detail: 1 / (1 - spared) times as much at most.
     """
 
     gains: Tensor
@@ -49,13 +48,12 @@ class Camera:
     curve: bool
     read: float
     mosaic: tuple[int, int] | None
-    along_edges: bool
-    reduction: float
     smooth: float
     smooth_colour: float
     sharpen: float
     coarse: float
     blotch: float
+    spared: float
 
     @classmethod
     def draw(cls, generator: torch.Generator) -> Camera:
@@ -69,7 +67,7 @@ class Camera:
             matrix[row, (row + 1) % 3], matrix[row, (row + 2) % 3] = off[row]
             matrix[row, row] = 1 - off[row].sum()
         phase = int(draw[8] * 4 / 0.8)
-        kept = torch.rand(7, generator=generator, device=generator.device).tolist()
+        kept = torch.rand(6, generator=generator, device=generator.device).tolist()
         smooth = max(0.0, 2.0 * kept[0] - 0.4)
         return cls(
             gains,
@@ -77,13 +75,12 @@ class Camera:
             curve=draw[9] < 0.5,
             read=10 ** (-2.5 + 2 * draw[10]),
             mosaic=(phase // 2, phase % 2) if phase < 4 else None,
-            along_edges=kept[6] < 0.7,
-            reduction=max(0.0, 5.0 * kept[5] - 1.5),
             smooth=smooth,
             smooth_colour=smooth + 4 * kept[1] ** 2,
             sharpen=max(0.0, 1.5 * kept[2] - 0.5),
             coarse=max(0.0, 0.9 * kept[3] - 0.4),
             blotch=2 + 3 * kept[4],
+            spared=max(0.0, 0.8 * kept[5] - 0.3),
         )
 
     def noise(self, picture: Tensor, level: float, generator: torch.Generator) -> Tensor:
@@ -102,27 +99,17 @@ class Camera:
         raw = self._raw(picture)
         drawn = torch.randn(raw.shape, generator=generator, device=generator.device).to(raw.device)
         noise = scale * (raw + self.read).sqrt() * drawn
-        pair = torch.stack([raw + noise, raw - noise])
         if self.mosaic is not None:
-            gains = self.gains.to(raw)[:, None, None]
-            pair = _demosaiced(pair * gains, self.mosaic, self.along_edges) / gains
-        change = self._reduced(self._developed(pair))
+            noise = _demosaiced(noise, self.mosaic)
+        # Half the difference, so that the picture is the mean of what a camera would make of it.
+        change = (self._developed(raw + noise) - self._developed(raw - noise)) / 2
         planes = torch.einsum("ij,jhw->ihw", TO_YCC.to(change), change)
         luma = self._smoothed(planes[:1], self.smooth)
         luma = luma + self.sharpen * (luma - blurred(luma, 1.0))
         colour = self._smoothed(planes[1:], self.smooth_colour)
         back = torch.linalg.inv(TO_YCC).to(change)
-        return torch.einsum("ij,jhw->ihw", back, torch.cat([luma, colour]))
-
-    def _reduced(self, pair: Tensor) -> Tensor:
-        """The noise of two developed pictures (2, 3, H, W) after the camera's noise reduction.
-
-        Half their difference, so that the picture is the mean of what a camera would make of it.
-        """
-        if self.reduction > 0:
-            deviation = (pair[0] - pair[1]).square().mean().sqrt().item() / 2
-            pair = _bilateral(pair, self.reduction * max(deviation, 1e-6))
-        return (pair[0] - pair[1]) / 2
+        smoothed = torch.einsum("ij,jhw->ihw", back, torch.cat([luma, colour]))
+        return smoothed * (1 - self.spared * (1 - _detail(picture)))
 
     def _smoothed(self, planes: Tensor, deviation: float) -> Tensor:
         """Noise under the camera's filter: a fine part, and a coarse one of `coarse` its power."""
@@ -141,67 +128,33 @@ class Camera:
         return (linear / self.gains.to(picture)[:, None, None]).clamp(0, 1)
 
     def _developed(self, raw: Tensor) -> Tensor:
-        """The camera's linear colours (..., 3, H, W) to a picture of the same shape in [0, 1]."""
         linear = torch.einsum(
-            "ij,...jhw->...ihw", self.matrix.to(raw), raw * self.gains.to(raw)[:, None, None]
+            "ij,jhw->ihw", self.matrix.to(raw), raw * self.gains.to(raw)[:, None, None]
         )
         tone = linear.clamp(0, 1) ** (1 / GAMMA)
         return tone**2 * (3 - 2 * tone) if self.curve else tone
 
 
-def _demosaiced(full: Tensor, phase: tuple[int, int], along_edges: bool) -> Tensor:
-    """(N, 3, H, W) as a filter array sees it, its gaps filled in from their neighbours.
-
-    Bilinearly, or first green along the direction in which the picture changes least (Hamilton and
-    Adams, US patent 5629734, 1997, expired) and then the others' differences to it.
-    """
-    around = pad(full, (2, 2, 2, 2), mode="replicate")
-    seen = torch.zeros_like(around[:1])
+def _demosaiced(noise: Tensor, phase: tuple[int, int]) -> Tensor:
+    """(3, H, W) as a filter array sees it, its gaps filled in from their neighbours, bilinearly."""
+    height, width = noise.shape[-2:]
+    seen = torch.zeros_like(noise)
     for y in range(2):
         for x in range(2):
             channel = BAYER[(y + phase[0]) % 2][(x + phase[1]) % 2]
-            seen[:, channel, y::2, x::2] = 1
-    mosaic = around * seen
-    inner = (..., slice(2, -2), slice(2, -2))
-    if not along_edges:
-        return _filled(mosaic, seen)[inner]
-    plain = mosaic.sum(1, keepdim=True)  # what each pixel saw, whatever its colour
-    guesses, slopes = [], []
-    for axis in (-1, -2):
-        back, ahead, back2, ahead2 = (plain.roll(by, axis) for by in (1, -1, 2, -2))
-        bend = 2 * plain - back2 - ahead2
-        guesses.append((back + ahead) / 2 + bend / 4)
-        slopes.append((back - ahead).abs() + bend.abs())
-    across = (slopes[0] - slopes[1]).sign() / 2 + 0.5
-    green = torch.lerp(guesses[0], guesses[1], across)
-    green = torch.where(seen[:, 1:2].bool(), plain, green)
-    return (green + _filled(mosaic - green * seen, seen))[inner]
+            seen[channel, y::2, x::2] = 1
+    kernel = torch.tensor([[0.25, 0.5, 0.25], [0.5, 1.0, 0.5], [0.25, 0.5, 0.25]]).to(noise)
+    stacked = torch.cat([noise * seen, seen])[:, None]
+    spread = conv2d(stacked, kernel.view(1, 1, 3, 3), padding=1).view(6, height, width)
+    filled = spread[:3] / spread[3:].clamp_min(1e-6)
+    return torch.where(seen.bool(), noise, filled)
 
 
-def _filled(mosaic: Tensor, seen: Tensor) -> Tensor:
-    """(N, 3, H, W), 0 where `seen` (1, 3, H, W) is, with the mean of the nearest seen there."""
-    kernel = torch.tensor([[0.25, 0.5, 0.25], [0.5, 1.0, 0.5], [0.25, 0.5, 0.25]]).to(mosaic)
-    each = kernel.expand(3, 1, 3, 3)
-    spread, shares = (conv2d(planes, each, padding=1, groups=3) for planes in (mosaic, seen))
-    return torch.where(seen.bool(), mosaic, spread / shares.clamp_min(1e-6))
-
-
-def _bilateral(pictures: Tensor, contrast: float) -> Tensor:
-    """(N, 3, H, W), each pixel a mean of those near and like it (Tomasi and Manduchi, 1998)."""
-    height, width = pictures.shape[-2:]
-    around = pad(pictures, (REACH,) * 4, mode="replicate")
-    total, weights = pictures.clone(), torch.ones_like(pictures[:, :1])
-    for y in range(2 * REACH + 1):
-        for x in range(2 * REACH + 1):
-            if (y, x) == (REACH, REACH):
-                continue
-            near = around[..., y : y + height, x : x + width]
-            apart = (near - pictures).square().mean(1, keepdim=True)
-            far = ((y - REACH) ** 2 + (x - REACH) ** 2) / SPREAD**2
-            weight = (-(apart / contrast**2 + far) / 2).exp()
-            total += weight * near
-            weights += weight
-    return total / weights
+def _detail(picture: Tensor) -> Tensor:
+    """How much is going on around each pixel of (3, H, W): (1, H, W), 0 where nothing, up to 1."""
+    luma = torch.einsum("j,jhw->hw", TO_YCC[0].to(picture), picture)[None]
+    contrast = blurred((luma - blurred(luma, 1.0)).square(), 2.0).sqrt()
+    return contrast / (contrast + CONTRAST)
 
 
 def blurred(planes: Tensor, deviation: float) -> Tensor:

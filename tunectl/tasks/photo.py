@@ -17,7 +17,7 @@ from tunectl.tasks.visible_noise import visible_noise
 FINEST, COARSEST = 98, 65  # JPEG qualities
 TWICE = 0.3  # of the saved photos: by the camera, at CAMERA or finer, and again after a crop
 CAMERA = 88
-SOFT, SOFTEST = 0.7, 2.4  # share of the photos learned from that are made softer, and by how much
+SOFT, SOFTEST = 0.7, 1.6  # share of the photos learned from that are made softer, and by how much
 FULL = 4.0  # level at which the coarsest may be drawn; cleaner photos are saved finer
 # The level for 1 of noise as it lies in the file: best on noisy and clean validation photos.
 TAKEN = 0.85

@@ -28,14 +28,8 @@ PLACES = {
     "market_stall": (690, 430, 10.0),
 }
 CAMERAS = {
-    "fine": {"reduction": 0.0, "smooth": 0.4, "smooth_colour": 0.8, "coarse": 0.0},
-    "blotches": {
-        "reduction": 2.0,
-        "smooth": 0.9,
-        "smooth_colour": 2.5,
-        "coarse": 0.5,
-        "blotch": 4.0,
-    },
+    "fine": {"smooth": 0.4, "smooth_colour": 0.8, "coarse": 0.0},
+    "blotches": {"smooth": 0.9, "smooth_colour": 2.5, "coarse": 0.5, "blotch": 4.0},
 }
 
 
@@ -62,7 +56,7 @@ def main() -> None:
 
 def noisy(photo: Image.Image, level: float, fields: dict[str, float]) -> Image.Image:
     random = torch.Generator().manual_seed(0)
-    camera = replace(Camera.draw(random), sharpen=0.3, **fields)
+    camera = replace(Camera.draw(random), sharpen=0.3, spared=0.2, **fields)
     pixels = torch.tensor(np.array(photo)).permute(2, 0, 1).float() / 255
     pixels = pixels + camera.noise(pixels, level / 255, random)
     return Image.fromarray((pixels * 255).round().clamp(0, 255).byte().permute(1, 2, 0).numpy())
