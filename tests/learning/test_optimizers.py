@@ -79,6 +79,20 @@ def test_moments_given_to_a_new_optimizer_let_it_go_on(kind):
         assert torch.equal(parameter.detach() - start, step)
 
 
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(
+    ("kind", "torchs"), [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)]
+)
+def test_steps_are_those_of_torch(kind, torchs, layout):
+    steps, made = moved(kind, layout, 3), parameters(layout)
+    before = [p.detach().clone() for p in made]
+    plain = torchs(made, LR, weight_decay=0)
+    for _ in range(3):
+        plain.step()
+    for step, parameter, start in zip(steps, made, before, strict=True):
+        torch.testing.assert_close(step, parameter.detach() - start)
+
+
 @pytest.mark.parametrize("kind", ["adamw", "muon"])
 def test_what_has_no_gradient_stays_and_has_no_moments(kind):
     made = parameters(torch.channels_last)
