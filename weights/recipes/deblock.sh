@@ -3,6 +3,7 @@
 #   deblock.sh PHOTOS VALIDATION OUT [MINUTES] [START] [ALIGNED] [GRAY] [SEED] [RATE]
 # PHOTOS and VALIDATION are folders of clean photos. A further run is the same, from START with
 # another SEED, so that it sees other patches, and in the end at a lower RATE: 3e-4.
+# For the last one PHOTOS held smaller copies as well: smaller.py makes them.
 # ALIGNED is the share of pictures whose blocks begin at the corner, as in a file that was not cropped.
 set -euo pipefail
 photos=$1 validation=$2 out=$3 minutes=${4:-90} start=${5:-weights/denoise.safetensors}
