@@ -8,8 +8,8 @@ photo, the more of its patches are smooth; made smaller, it has as much to see i
 
 from __future__ import annotations
 
+import argparse
 import shutil
-import sys
 from pathlib import Path
 
 from PIL import Image
@@ -19,18 +19,21 @@ from tunectl.images import find_pictures, read_rgb8
 SCALES = (0.75, 0.6, 0.5)
 
 
-def main(photos: Path, out: Path) -> None:
-    """Fill OUT, whose folders are those of PHOTOS."""
-    for path in find_pictures(photos):
-        target = out / path.relative_to(photos)
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("out", type=Path)
+    given = parser.parse_args()
+    for path in find_pictures(given.photos):
+        target = given.out / path.relative_to(given.photos)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
-        picture = Image.fromarray(read_rgb8(path))
+        photo = Image.fromarray(read_rgb8(path))
         for scale in SCALES:
-            size = (round(picture.width * scale), round(picture.height * scale))
-            smaller = picture.resize(size, Image.Resampling.LANCZOS)
+            size = (round(photo.width * scale), round(photo.height * scale))
+            smaller = photo.resize(size, Image.Resampling.LANCZOS)
             smaller.save(target.with_name(f"{target.name}_{round(100 * scale)}.png"))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main()
