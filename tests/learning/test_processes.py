@@ -17,13 +17,15 @@ from tunectl import checkpoint
 from tunectl.header import read_header
 from tunectl.learning.state import RunFolder
 
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+ALONE = [sys.executable, "-m", "tunectl"]
+TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+TUNECTL = ["-m", "--", "tunectl"]  # without the dashes torchrun takes --start for its own
 NET = ["--network", "unet", "--network-field", "widths=8,12"]
 NET += ["--network-field", "encoder=1,1", "--network-field", "decoder=1"]
 
 
 def words(photos: Path, output: Path, *others: object) -> list[str]:
-    run = ["-m", "tunectl", "train", "--data", photos, "-o", output, "--level", "0-50"]
+    run = ["train", "--data", photos, "-o", output, "--level", "0-50"]
     run += ["--knots", "0,0.5,1", "--tuner", "dni", "--batch", 6, "--patch", 24, "--warmup", 2]
     return [str(word) for word in [*run, *NET, "--lr", "1e-3", "--device", "cpu", *others]]
 
@@ -36,13 +38,15 @@ def run(command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("draws", [1, 2, 3])
-def test_two_processes_take_the_steps_of_one(photos: Path, tmp_path: Path, draws: int):
+def test_two_processes_take_the_steps_of_one(
+    photos: Path, tunable_file: Path, tmp_path: Path, draws: int
+):
     """Knots in the middle: at each step some weights are used by one process only, or by none."""
     outputs = [tmp_path / name for name in ("one.safetensors", "two.safetensors")]
-    options = ["--steps", 8, "--draws", draws, "--precision", "fp32"]
-    alone = run([sys.executable, *words(photos, outputs[0], *options)])
+    options = ["--steps", 8, "--draws", draws, "--precision", "fp32", "--start", tunable_file]
+    alone = run([*ALONE, *words(photos, outputs[0], *options)])
     assert alone.returncode == 0, alone.stderr
-    both = run([*TORCHRUN, "--nproc-per-node=2", *words(photos, outputs[1], *options)])
+    both = run([*TWO, *TUNECTL, *words(photos, outputs[1], *options)])
     assert both.returncode == 0, both.stderr
     assert both.stdout.split() == [str(outputs[1])]  # only one of them speaks
     assert both.stderr.count("6 photos") + both.stderr.count("5 photos") == 1
@@ -57,7 +61,7 @@ def test_two_processes_take_the_steps_of_one(photos: Path, tmp_path: Path, draws
 def test_a_batch_too_small_for_the_processes_says_so(photos: Path, tmp_path: Path):
     command = words(photos, tmp_path / "m.safetensors", "--steps", 2, "--draws", 1)
     command[command.index("--batch") + 1] = "1"
-    done = run([*TORCHRUN, "--nproc-per-node=2", *command])
+    done = run([*TWO, *TUNECTL, *command])
     assert done.returncode != 0
     assert "tunectl: --batch 1 cannot be shared among 2 processes" in done.stderr
 
@@ -69,7 +73,7 @@ def test_an_elastic_restart_goes_on(photos: Path, tmp_path: Path):
     folder = RunFolder(output)
     command = words(photos, output, "--steps", 300, "--draws", 2, "--save-every", 0.1)
     command.append("--fresh")  # which is meant for the first start only
-    launch = [*TORCHRUN, "--nproc-per-node=2", "--max-restarts=2", *command]
+    launch = [*TWO, "--max-restarts=2", *TUNECTL, *command]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(launch, stderr=subprocess.PIPE, text=True, env=environment) as agent:
         until = time.monotonic() + 120

@@ -93,11 +93,14 @@ def test_losses_weigh_errors_as_they_promise():
     task, level = build_task("denoise"), 20.0
     clean = torch.zeros(2, 3, 4, 4)
     error = torch.tensor([4.0, 16.0]).view(2, 1, 1, 1) / 255
-    weak, smooth, strong = (
-        task.loss(kind, clean + error, clean, level) for kind in ("l1", "charbonnier", "psnr")
+    weak, smooth, square, strong = (
+        task.loss(kind, clean + error, clean, level)
+        for kind in ("l1", "charbonnier", "mse", "psnr")
     )
-    assert weak.item() == pytest.approx((4 + 16) / 2 / task.expected_error(level))
+    expected = task.expected_error(level)
+    assert weak.item() == pytest.approx((4 + 16) / 2 / expected)
     assert weak < smooth < weak + 0.01
+    assert square.item() == pytest.approx((4**2 + 16**2) / 2 / expected**2)
     assert strong.item() == pytest.approx((math.log(4) + math.log(16)) / 2, abs=1e-2)
 
 

@@ -49,7 +49,7 @@ def _shared(
     lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,
     warmup: Annotated[int, typer.Option(help="Steps until the rate is reached.")] = 200,
     optimizer: Annotated[str, typer.Option(help="adamw, adam or muon.")] = "adamw",
-    loss: Annotated[str, typer.Option(help="charbonnier, l1 or psnr.")] = "charbonnier",
+    loss: Annotated[str, typer.Option(help="charbonnier, l1, mse or psnr.")] = "charbonnier",
     bias: Annotated[float, typer.Option(help="Above 1, weak levels are drawn more often.")] = 1.0,
     gray: Annotated[float, typer.Option(help="Share of gray patches.")] = 0.15,
     flat: Annotated[

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tunectl.errors import UsageError
 from tunectl.learning.optimizers import OPTIMIZERS
 
-LOSSES = ("charbonnier", "l1", "psnr")
+LOSSES = ("charbonnier", "l1", "mse", "psnr")
 
 
 @dataclass(frozen=True)

@@ -124,9 +124,13 @@ class Task:
         """How far (N, C, H, W) is from clean, in units in which every level weighs about the same.
 
         `l1` is the mean error over the expected one, `charbonnier` the same smoothed below a
-        quarter of an 8-bit step, `psnr` half the logarithm of each patch's mean squared error.
+        quarter of an 8-bit step, `mse` the mean squared error over the expected one's square,
+        `psnr` half the logarithm of each patch's mean squared error, which counts a smooth patch
+        for more than a picture's PSNR does.
         """
         error = (output - clean) * 255
+        if kind == "mse":
+            return (error / self.expected_error(level)).square().mean()
         if kind == "psnr":
             return (error.square().mean(dim=(1, 2, 3)) + 0.25**2).log().mean() / 2
         smooth = error.abs() if kind == "l1" else (error.square() + 0.25**2).sqrt()
