@@ -8,7 +8,7 @@ import torch
 from tunectl.errors import AlphaError, UsageError
 from tunectl.knob import check_alpha
 from tunectl.networks import build_network
-from tunectl.tuners import Tunable, build_tuner
+from tunectl.tuners import Tunable, build_tuner, ftn
 
 
 def count(tuner: str, **fields: int) -> int:
@@ -86,6 +86,21 @@ def test_ftn_against_explicit_loops(groups):
         expected = (1 - alpha) * kernel + alpha * expected
         torch.testing.assert_close(weights[f"{name}.weight"], expected, atol=1e-6, rtol=1e-5)
     assert not any(name.endswith("bias") for name in weights)
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_ftns_gradients_are_those_of_torchs_prelu(groups, monkeypatch):
+    model = tunable("ftn", groups=groups).requires_grad_(True)
+    x = torch.rand(1, 3, 12, 12)
+
+    def gradients():
+        loss = (model(x, 0.7) - x).square().sum()
+        return torch.autograd.grad(loss, list(model.parameters()))
+
+    ours = gradients()
+    monkeypatch.setattr(ftn, "_prelu", torch.nn.functional.prelu)
+    for gradient, expected in zip(ours, gradients(), strict=True):
+        torch.testing.assert_close(gradient, expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("kernel", [1, 3, 5])
