@@ -103,7 +103,8 @@ class Stepper:
         self.loss = SMOOTHING * before + (1 - SMOOTHING) * loss
         if self.step < 2 / (1 - SMOOTHING):  # the first values count too much
             return
-        error = math.exp(self.loss) if self.options.loss == "psnr" else self.loss
+        of = {"mse": math.sqrt, "psnr": math.exp}
+        error = of[self.options.loss](self.loss) if self.options.loss in of else self.loss
         self.least = min(error, self.least or error)
         if error > EXPLODED * self.least:
             raise DivergedError(
