@@ -108,6 +108,16 @@ def test_pairs_are_found_by_name(pairs: Path, tmp_path: Path):
         Pairs(pairs, pairs, ("_x", "_real"))
 
 
+def test_auto_reads_the_tables_of_a_pair_that_is_a_jpeg(tmp_path: Path):
+    Image.fromarray(draw(40, 48, 0)).save(tmp_path / "a_clean.png")
+    Image.new("RGB", (48, 40), "gray").save(tmp_path / "a_file.jpg", quality=30)
+    model = load("deblock", device="cpu")
+    row = measure(subject("m", model, "auto"), Pairs(tmp_path, tmp_path, ("_clean", "_file")))
+    with Image.open(tmp_path / "a_file.jpg") as file:
+        assert model.estimate(np.asarray(file)) == 95  # of one colour, they do not tell
+    assert [result.alpha for result in row.results] == [model.alpha(30)]
+
+
 def test_rivals_enter_through_an_adapter(tmp_path: Path):
     (tmp_path / "gain.txt").write_text("0.5")
     adapter = tmp_path / "adapter.py"

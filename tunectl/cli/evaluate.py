@@ -37,7 +37,7 @@ def evaluate(
         typer.Option(
             "--alpha",
             "-a",
-            help="A row each: an alpha; calibrated for the level; auto, told from the pixels; "
+            help="A row each: an alpha; calibrated for the level; auto, told from the picture; "
             "oracle, the best one for all pictures of a level; oracle-each, for each picture.",
         ),
     ] = "calibrated",

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from tunectl.errors import DataError, UsageError
 from tunectl.evaluation.metrics import PEAK, luma
-from tunectl.images import find_pictures, read_rgb8
+from tunectl.images import find_pictures, read_picture, read_rgb8
 from tunectl.seeds import seed_of
 from tunectl.tasks import Task
+from tunectl.tasks.base import Tables
 
 ToGray = Callable[[Tensor], Tensor]  # uint8 (3, H, W) to (1, H, W)
 
@@ -22,7 +23,8 @@ ToGray = Callable[[Tensor], Tensor]  # uint8 (3, H, W) to (1, H, W)
 class Case:
     """One picture to bring back, (1, C, H, W) in [0, 1].
 
-    `level` is what a model may be told of it, where it is known; `seed` made its noise.
+    `level` is what a model may be told of it, where it is known; `seed` made its noise; `tables`
+    are the quantisation tables of the JPEG that it was read from.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Case:
     level: float | None
     seed: int | None = None
     over_luma: bool = False
+    tables: Tables | None = None
 
     def measured(self, output: Tensor) -> tuple[Tensor, Tensor]:
         """What metrics compare: the output and the clean picture, or the luma of both."""
@@ -120,6 +123,7 @@ class Pairs(Cases):
         super().__init__(clean.name, "pairs as they are", list(levels) or [None])
         found = pair_up(_listed(clean), clean, noisy, endings)[:limit]
         self.names = [path.relative_to(clean).as_posix() for path, _ in found]
+        self.tables = [read_picture(other).tables for _, other in found]
         self.pictures: list[tuple[Tensor, Tensor]] = []
         for path, other in found:
             pair = _load(path, to_gray), _load(other, to_gray)
@@ -134,8 +138,16 @@ class Pairs(Cases):
         return len(self.names)
 
     def at(self, level: float | None) -> Iterator[Case]:
-        for name, (clean, noisy) in zip(self.names, self.pictures, strict=True):
-            yield Case(name, clean[None] / PEAK, noisy[None] / PEAK, level, None, self.over_luma)
+        found = zip(self.names, self.pictures, self.tables, strict=True)
+        for name, (clean, noisy), tables in found:
+            yield Case(
+                name,
+                clean[None] / PEAK,
+                noisy[None] / PEAK,
+                level,
+                over_luma=self.over_luma,
+                tables=tables,
+            )
 
 
 def parse_pairs(text: str) -> tuple[str, str]:

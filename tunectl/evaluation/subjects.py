@@ -106,15 +106,15 @@ class Calibrated(AtAlpha):
 
 
 class Auto(AtAlpha):
-    """What `apply` does unasked, but that no JPEG tables are at hand: the level is told from the
-    pixels."""
+    """What `apply` does unasked: the level is told from the picture. One that was degraded here has
+    no JPEG's tables, only pixels."""
 
     def __init__(self, name: str, model: Model) -> None:
         super().__init__(name, "auto", model)
 
     def choose(self, case: Case) -> float:
         pixels = case.noisy[0].permute(1, 2, 0).numpy()
-        return self.model.alpha(self.model.estimate(pixels))
+        return self.model.alpha(self.model.estimate(pixels, case.tables))
 
 
 class Oracle(AtAlpha):
