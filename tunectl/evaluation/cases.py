@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tunectl.errors import DataError, UsageError
 from tunectl.evaluation.metrics import PEAK, luma
-from tunectl.images import find_pictures, read_picture, read_rgb8
+from tunectl.images import Picture, find_pictures, read_picture, rgb8
 from tunectl.seeds import seed_of
 from tunectl.tasks import Task
 from tunectl.tasks.base import Tables
@@ -123,16 +123,18 @@ class Pairs(Cases):
         super().__init__(clean.name, "pairs as they are", list(levels) or [None])
         found = pair_up(_listed(clean), clean, noisy, endings)[:limit]
         self.names = [path.relative_to(clean).as_posix() for path, _ in found]
-        self.tables = [read_picture(other).tables for _, other in found]
         self.pictures: list[tuple[Tensor, Tensor]] = []
+        self.tables: list[Tables | None] = []
         for path, other in found:
-            pair = _load(path, to_gray), _load(other, to_gray)
+            worse = read_picture(other)
+            pair = _load(path, to_gray), _pixels(worse, other, to_gray)
             if pair[0].shape != pair[1].shape:
                 sizes = " and ".join(f"{p.shape[2]} x {p.shape[1]}" for p in pair)
                 raise DataError(
                     f"{path} and {other} differ in size: {sizes}", "give pairs of one size"
                 )
             self.pictures.append(pair)
+            self.tables.append(worse.tables)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -213,5 +215,9 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _load(path: Path, to_gray: ToGray | None) -> Tensor:
-    picture = torch.from_numpy(read_rgb8(path).copy()).permute(2, 0, 1)
-    return to_gray(picture) if to_gray else picture
+    return _pixels(read_picture(path), path, to_gray)
+
+
+def _pixels(picture: Picture, path: Path, to_gray: ToGray | None) -> Tensor:
+    pixels = torch.from_numpy(rgb8(picture, path).copy()).permute(2, 0, 1)
+    return to_gray(pixels) if to_gray else pixels

@@ -52,7 +52,11 @@ def read_picture(
 
 def read_rgb8(path: Path) -> NDArray[np.uint8]:
     """The (H, W, 3) uint8 pixels of a photo to train or measure on, opacity dropped."""
-    picture = read_picture(path)
+    return rgb8(read_picture(path), path)
+
+
+def rgb8(picture: Picture, path: Path) -> NDArray[np.uint8]:
+    """As `read_rgb8`, of a picture that was read from `path`."""
     if picture.pixels.dtype != np.uint8:
         raise PictureError(
             f"{path}: has {8 * picture.pixels.itemsize} bits a sample",
