@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,12 @@ from tunectl.inference.model import Model
 from tunectl.learning import jobs
 from tunectl.learning.options import Options
 from tunectl.learning.photos import Photos, list_photos
+from tunectl.learning.table import decode
 from tunectl.networks import build_network
 from tunectl.seeds import seeded
+from tunectl.tasks import build_task
+from tunectl.tasks.jpeg import Saving
+from tunectl.tasks.jpeg_batch import recode_all
 
 pytestmark = pytest.mark.cuda
 
@@ -40,10 +45,46 @@ def test_tiles_do_not_show_on_cuda():
 
 def test_training_keeps_photos_and_patches_on_the_device(photos: Path, tmp_path: Path):
     device = torch.device("cuda")
-    clean, gray = Photos(list_photos(photos), 32, device).patches(4, 0.5, seeded(device, 0))
+    clean, gray = Photos(decode(list_photos(photos)), 32, device).patches(4, 0.5, seeded(device, 0))
     assert clean.device.type == gray.device.type == "cuda"
     where = jobs.Place(photos, tmp_path / "m.safetensors", device="cuda")
     options = Options(steps=20, batch=4, draws=2, patch=32)
     fields = {"widths": [8, 12], "encoder": [1, 1], "decoder": [1]}
     jobs.train(where, options, "denoise", "unet", [0, 50], fields, tuner="dni")
     assert load(where.output, device="cuda").level(1.0) == 50
+
+
+def test_jpegs_are_made_on_the_device(photos: Path, tmp_path: Path):
+    device = torch.device("cuda")
+    clean, gray = Photos(decode(list_photos(photos)), 64, device).patches(
+        16, 0.5, seeded(device, 0)
+    )
+    plans = [[Saving(30, 2, (3, 5))], [Saving(80), Saving(50, 2)]] * 8
+    found, expected = recode_all(clean, plans), recode_all(clean.cpu(), plans)
+    assert ((found.cpu() - expected).abs() > 0.5 / 255).float().mean() < 0.02
+
+    task = build_task("deblock", {"subsampling": "mixed", "twice": 0.5, "aligned": 0.5})
+    one, other = (task.degrade(clean, 30, seeded(device, 1), gray) for _ in range(2))
+    assert one.device.type == "cuda"
+    assert torch.equal(one, other)
+    assert torch.equal(one[gray][:, 0], one[gray][:, 1])
+    where = jobs.Place(photos, tmp_path / "m.safetensors", device="cuda")
+    options = Options(steps=5, batch=4, draws=2, patch=32, loss="psnr", optimizer="muon")
+    fields = {"widths": [8, 12], "encoder": [1, 1], "decoder": [1]}
+    jobs.train(where, options, "deblock", "unet", [95, 5], fields, tuner="dni")
+    assert load(where.output, device="cuda").level(1.0) == 5
+
+
+def test_a_run_goes_on_on_cuda(photos: Path, tmp_path: Path):
+    where = jobs.Place(photos, tmp_path / "m.safetensors", device="cuda", stop_after=5)
+    options = Options(steps=10, batch=4, draws=2, patch=32)
+    fields = {"widths": [8, 12], "encoder": [1, 1], "decoder": [1]}
+    assert jobs.train(where, options, "denoise", "unet", [0, 50], fields, tuner="dni") is None
+    where = replace(where, stop_after=None)
+    jobs.train(where, options, "denoise", "unet", [0, 50], fields, tuner="dni")
+    whole = replace(where, output=tmp_path / "whole.safetensors")
+    jobs.train(whole, options, "denoise", "unet", [0, 50], fields, tuner="dni")
+    picture = torch.rand(1, 3, 64, 64)
+    parts = (load(path, device="cuda", precision="fp32") for path in (where.output, whole.output))
+    one, other = (model(picture, alpha=1.0) for model in parts)
+    torch.testing.assert_close(one, other, atol=2e-3, rtol=0)

@@ -23,7 +23,7 @@ from tunectl.images import find_pictures, read_picture
 from tunectl.inference.load import load
 from tunectl.seeds import seeded
 from tunectl.tasks import build_task
-from tunectl.tasks.jpeg import SUBSAMPLINGS, recode
+from tunectl.tasks.jpeg import SUBSAMPLINGS, Saving, recode
 from tunectl.tasks.visible_noise import visible_noise
 
 SIDE = 256
@@ -80,7 +80,8 @@ def squares(photo: Tensor, index: int) -> list[tuple[str, Tensor, Tensor]]:
         if turn:
             clean = task.vary(clean, random)
         quality = int(70 + 25 * float(torch.rand(1, generator=random)))
-        kept = recode(clean[0], quality, SUBSAMPLINGS["4:2:0" if index % 2 else "4:4:4"])[None]
+        how = SUBSAMPLINGS["4:2:0" if index % 2 else "4:4:4"]
+        kept = recode(clean[0], Saving(quality, how))[None]
         made.append(("saved", kept, kept))
     return made
 

@@ -12,7 +12,8 @@ from PIL import Image
 
 from tunectl.errors import UsageError
 from tunectl.tasks import Evidence, build_task
-from tunectl.tasks.jpeg import luma_table
+from tunectl.tasks.jpeg import Saving, luma_table, recode
+from tunectl.tasks.jpeg_batch import recode_all
 from tunectl.tasks.noise_level import noise_level
 
 
@@ -232,3 +233,32 @@ def test_what_deblock_learns_from_is_saved_as_its_fields_say():
     for fields in ({"subsampling": "4:1:1"}, {"twice": 1.5}):
         with pytest.raises(UsageError, match="is not"):
             build_task("deblock", fields)
+
+
+@pytest.mark.parametrize("phase", [(0, 0), (3, 5)])
+@pytest.mark.parametrize("subsampling", [0, 2])
+@pytest.mark.parametrize(("quality", "off"), [(5, 0.02), (30, 0.08), (75, 0.12), (95, 0.2)])
+def test_many_pictures_at_once_come_out_as_an_encoder_has_them(quality, off, subsampling, phase):
+    pictures = torch.from_numpy(np.stack([draw(45, 83, seed) for seed in range(4)]))
+    pictures = pictures.permute(0, 3, 1, 2) / 255
+    pictures[1] = pictures[1].mean(0, keepdim=True)
+    plans = [
+        [Saving(quality, subsampling, phase)],
+        [Saving(quality, subsampling, phase)],
+        [Saving(40, 2, (7, 1))],
+        [Saving(50, 2, (2, 0)), Saving(60)],
+    ]
+    found = recode_all(pictures, plans)
+    assert torch.equal(found[1, 0], found[1, 1])
+    files = []
+    for picture, plan in zip(pictures, plans, strict=True):
+        for saving in plan:
+            picture = recode(picture, saving)
+        files.append(picture)
+    files[1] = recode(pictures[1, :1], plans[1][0]).expand(3, -1, -1)  # a gray file
+    difference = (found - torch.stack(files)).abs() * 255
+    shares = (difference > 0.5).float().mean(dim=(1, 2, 3))
+    assert shares[:2].max() < off
+    assert shares[2:].max() < 0.15
+    assert (difference > 1.5).float().mean() < 0.06
+    assert difference.square().mean().sqrt() < 1.6

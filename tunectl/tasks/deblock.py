@@ -17,11 +17,13 @@ from tunectl.knob import SYMBOLS
 from tunectl.tasks.base import Evidence, Task, eight_bit_scale
 from tunectl.tasks.jpeg import (
     SUBSAMPLINGS,
+    Saving,
     ijg_scale,
     quality_of_pixels,
     quality_of_table,
     recode,
 )
+from tunectl.tasks.jpeg_batch import recode_all
 
 # Without a trace of compression there is next to nothing to remove.
 UNTOUCHED = 100.0
@@ -75,34 +77,41 @@ class Deblock(Task):
     def degrade(
         self, clean: Tensor, level: float, generator: torch.Generator, gray: Tensor | None = None
     ) -> Tensor:
+        """As `Task.degrade`. An accelerator's pictures stay there, and are coded all at once."""
+        random = _on_cpu(generator)
+        plans = [self._savings(round(level), random) for _ in clean]
+        if clean.is_cuda and clean.shape[1] == 3:
+            return recode_all(clean, plans)
         pictures = []
-        for i, picture in enumerate(clean):
+        for i, (picture, savings) in enumerate(zip(clean, plans, strict=True)):
             lone = gray is not None and bool(gray[i])
             coded = picture[:1] if lone else picture
-            *earlier, last = self._qualities(round(level), generator)
-            for quality in earlier:  # a crop since has moved their blocks
-                coded = self._code(coded, quality, 0, generator)
-            coded = self._code(coded, last, self.fields.aligned, generator)
+            for saving in savings:
+                coded = recode(coded, saving)
             pictures.append(coded.expand(len(picture), -1, -1))
         return torch.stack(pictures).to(clean.device)
 
-    def _qualities(self, level: int, generator: torch.Generator) -> list[int]:
-        """One after the other; the worst is the level."""
-        if _draw(1000, generator) >= 1000 * self.fields.twice:
-            return [level]
-        other = level + _draw(max(1, 96 - level), generator)
-        return [level, other] if _draw(2, generator) else [other, level]
+    def _savings(self, level: int, generator: torch.Generator) -> list[Saving]:
+        """One or two, one after the other; the worst is of the level."""
+        qualities = [level]
+        if _draw(1000, generator) < 1000 * self.fields.twice:
+            other = level + _draw(max(1, 96 - level), generator)
+            qualities = [level, other] if _draw(2, generator) else [other, level]
+        # A crop since has moved the blocks of all but the last.
+        shares = [0.0] * (len(qualities) - 1) + [self.fields.aligned]
+        return [
+            self._saving(quality, aligned, generator)
+            for quality, aligned in zip(qualities, shares, strict=True)
+        ]
 
-    def _code(
-        self, picture: Tensor, quality: int, aligned: float, generator: torch.Generator
-    ) -> Tensor:
+    def _saving(self, quality: int, aligned: float, generator: torch.Generator) -> Saving:
         phase = (0, 0)
         if _draw(1000, generator) >= 1000 * aligned:
             phase = (_draw(8, generator), _draw(8, generator))
         how = self.fields.subsampling
         if how == "mixed":
             how = list(SUBSAMPLINGS)[_draw(len(SUBSAMPLINGS), generator)]
-        return recode(picture, quality, SUBSAMPLINGS[how], phase)
+        return Saving(quality, SUBSAMPLINGS[how], phase)
 
     def estimate(self, evidence: Evidence) -> float | None:
         """The quality of the worst JPEG that the picture once was.
@@ -122,6 +131,13 @@ class Deblock(Task):
 
     def expected_error(self, level: float) -> float:
         return 1.5 + 0.4 * math.sqrt(ijg_scale(level))
+
+
+def _on_cpu(generator: torch.Generator) -> torch.Generator:
+    """One whose single numbers need not be waited for, and that follows from `generator`."""
+    if generator.device.type == "cpu":
+        return generator
+    return torch.Generator().manual_seed(_draw(2**62, generator))
 
 
 def _draw(below: int, generator: torch.Generator) -> int:

@@ -11,7 +11,7 @@ import functools
 import io
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -48,6 +48,19 @@ LUMA_BASE = np.array(
         *(72, 92, 95, 98, 112, 100, 103, 99),
     ]
 )
+# And that for the colour differences.
+CHROMA_BASE = np.array(
+    [
+        *(17, 18, 24, 47, 99, 99, 99, 99),
+        *(18, 21, 26, 66, 99, 99, 99, 99),
+        *(24, 26, 56, 99, 99, 99, 99, 99),
+        *(47, 66, 99, 99, 99, 99, 99, 99),
+        *(99, 99, 99, 99, 99, 99, 99, 99),
+        *(99, 99, 99, 99, 99, 99, 99, 99),
+        *(99, 99, 99, 99, 99, 99, 99, 99),
+        *(99, 99, 99, 99, 99, 99, 99, 99),
+    ]
+)
 # Where photos have something left to see: the frequencies (y, x) with 1 <= y + x <= 4.
 FREQUENCIES = [y * SIDE + x for y, x in PHASES if 1 <= y + x <= 4]
 
@@ -60,23 +73,37 @@ def ijg_scale(quality: float) -> float:
 @functools.cache
 def luma_table(quality: int) -> NDArray[np.int64]:
     """The IJG encoder's luma quantisation table, 64 numbers in natural order."""
-    table: NDArray[np.int64] = np.clip((LUMA_BASE * int(ijg_scale(quality)) + 50) // 100, 1, 255)
+    return _table(LUMA_BASE, quality)
+
+
+@functools.cache
+def chroma_table(quality: int) -> NDArray[np.int64]:
+    """That of the colour differences."""
+    return _table(CHROMA_BASE, quality)
+
+
+def _table(base: NDArray[np.int64], quality: int) -> NDArray[np.int64]:
+    table: NDArray[np.int64] = np.clip((base * int(ijg_scale(quality)) + 50) // 100, 1, 255)
     return table
 
 
-def recode(
-    picture: Tensor, quality: int, subsampling: int, phase: tuple[int, int] = (0, 0)
-) -> Tensor:
-    """(C, H, W) in [0, 1] through a JPEG file of Pillow's; C of 1 gives a gray file.
+class Saving(NamedTuple):
+    """How a JPEG file is made: `subsampling` of colour as Pillow numbers it; the picture's corner
+    lies `phase` (y, x) pixels inside a block, as after a crop."""
 
-    The picture's corner lies `phase` (y, x) pixels inside a block, as after a crop.
-    """
-    (top, left), (height, width) = phase, picture.shape[-2:]
+    quality: int
+    subsampling: int = 0
+    phase: tuple[int, int] = (0, 0)
+
+
+def recode(picture: Tensor, saving: Saving) -> Tensor:
+    """(C, H, W) in [0, 1] through a JPEG file of Pillow's; C of 1 gives a gray file."""
+    (top, left), (height, width) = saving.phase, picture.shape[-2:]
     picture = pad(picture[None], (left, 0, top, 0), mode="replicate")[0]
     array = picture.mul(255).round().clamp(0, 255).to("cpu", torch.uint8).permute(1, 2, 0).numpy()
     image = Image.fromarray(np.ascontiguousarray(array[..., 0] if len(picture) == 1 else array))
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=quality, subsampling=subsampling)
+    image.save(file, "JPEG", quality=saving.quality, subsampling=saving.subsampling)
     decoded = np.asarray(Image.open(file), dtype=np.float32)
     pixels = torch.from_numpy(decoded.reshape(*array.shape)).permute(2, 0, 1) / 255
     return pixels[:, top : top + height, left : left + width]
@@ -110,14 +137,14 @@ def _blocks(luma: Floats, phase: tuple[int, int], count: int) -> Floats:
     total = rows * columns
     chosen = np.random.default_rng(0).choice(total, min(count, total), replace=False)
     blocks = windows[chosen // columns, chosen % columns]
-    coefficients = (_dct() @ blocks @ _dct().T).reshape(-1, SIDE * SIDE)[:, FREQUENCIES]
+    coefficients = (dct() @ blocks @ dct().T).reshape(-1, SIDE * SIDE)[:, FREQUENCIES]
     # Drawn pictures repeat themselves, and one block lies on some lattice.
     distinct: Floats = np.unique(coefficients.round(1), axis=0)
     return distinct
 
 
 @functools.cache
-def _dct() -> Floats:
+def dct() -> Floats:
     """The orthonormal DCT-II of 8 values, as a matrix."""
     k, n = np.mgrid[0:SIDE, 0:SIDE]
     matrix: Floats = np.cos(math.pi * (2 * n + 1) * k / (2 * SIDE)) * math.sqrt(2 / SIDE)

@@ -11,7 +11,7 @@ from tunectl.errors import UsageError
 from tunectl.knob import SYMBOLS
 from tunectl.tasks.base import Evidence, Task
 from tunectl.tasks.camera import TO_YCC, Camera, blurred
-from tunectl.tasks.jpeg import SUBSAMPLINGS, recode
+from tunectl.tasks.jpeg import SUBSAMPLINGS, Saving, recode
 from tunectl.tasks.visible_noise import visible_noise
 
 FINEST, COARSEST = 98, 65  # JPEG qualities
@@ -89,10 +89,10 @@ class Photo(Task):
         ways = list(SUBSAMPLINGS.values())
         if draw[3] < TWICE:
             quality = round(CAMERA + (FINEST - CAMERA) * draw[4])
-            photo = recode(photo, quality, ways[0], (int(8 * draw[5]), int(8 * draw[6])))
+            photo = recode(photo, Saving(quality, ways[0], (int(8 * draw[5]), int(8 * draw[6]))))
         coarsest = FINEST - (FINEST - COARSEST) * min(1.0, level / FULL)
         quality = round(FINEST + (coarsest - FINEST) * draw[1])
-        return recode(photo, quality, ways[int(draw[2] * len(ways))])
+        return recode(photo, Saving(quality, ways[int(draw[2] * len(ways))]))
 
     def estimate(self, evidence: Evidence) -> float | None:
         """From the noise that is in the file: also what saving added is to be taken out."""

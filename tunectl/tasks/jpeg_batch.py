@@ -1,0 +1,116 @@
+"""JPEG of many pictures at once, on whatever device they are.
+
+An accelerator waits for an encoder that takes one picture after the other. This is what `recode`
+has an encoder and a decoder do, without the file in between: libjpeg's colours, subsampling,
+transform, rounding and smooth upsampling (ITU-T T.81, annexes A and K).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, pad
+
+from tunectl.tasks.jpeg import SIDE, Saving, chroma_table, dct, luma_table
+
+UNIT = 2 * SIDE  # pixels a side that are coded together where colour has half the size
+MIDDLE = 128.0
+TO_YCC = (
+    (0.299, 0.587, 0.114),
+    (-0.168735892, -0.331264108, 0.5),
+    (0.5, -0.418687589, -0.081312411),
+)
+RED_BY_CR, GREEN_BY_CB, GREEN_BY_CR, BLUE_BY_CB = 1.402, -0.344136286, -0.714136286, 1.772
+
+
+def recode_all(pictures: Tensor, plans: Sequence[Sequence[Saving]]) -> Tensor:
+    """(N, 3, H, W) in [0, 1], each through the JPEG files of its plan, one after the other.
+
+    Pictures whose channels are equal come out with such, as gray files would have them. What
+    comes out is within a step of 255 of what `recode` gives, but for a few pixels in a hundred,
+    whose coefficients lie on the edge between two multiples.
+    """
+    for turn in range(max(map(len, plans))):
+        some = [i for i, plan in enumerate(plans) if len(plan) > turn]
+        chosen = torch.tensor(some, device=pictures.device)
+        saved = _recoded(pictures[chosen], [plans[i][turn] for i in some])
+        pictures = pictures.index_copy(0, chosen, saved)
+    return pictures
+
+
+def _recoded(pictures: Tensor, savings: Sequence[Saving]) -> Tensor:
+    device, (height, width) = pictures.device, pictures.shape[-2:]
+    top, left = torch.tensor([saving.phase for saving in savings], device=device).T[:, :, None]
+    rows, columns = _blocks(height, device) - top, _blocks(width, device) - left
+    rgb = _picked(pictures, rows.clamp(0, height - 1), columns.clamp(0, width - 1))
+    turn = torch.tensor(TO_YCC, device=device)
+    ycc = torch.einsum("ij,njhw->nihw", turn, rgb.mul(255).round().clamp(0, 255))
+    offset = torch.tensor([0, MIDDLE, MIDDLE], device=device)[:, None, None]
+    ycc = _rounded(ycc + offset).clamp(0, 255)
+    luma = _coded(ycc[:, :1], [luma_table(saving.quality) for saving in savings])
+    tables = [chroma_table(saving.quality) for saving in savings]
+    half = _coded(_halved(ycc[:, 1:]), tables)
+    ends = ((height + top - 1) // 2, (width + left - 1) // 2)  # a file knows no colour beyond
+    places = (torch.arange(side, device=device) for side in half.shape[-2:])
+    half = _picked(half, *(place.minimum(end) for place, end in zip(places, ends, strict=True)))
+    halved = torch.tensor([bool(saving.subsampling) for saving in savings], device=device)
+    colour = torch.where(halved[:, None, None, None], _doubled(half), _coded(ycc[:, 1:], tables))
+    cb, cr = (colour - MIDDLE)[:, :1], (colour - MIDDLE)[:, 1:]
+    parts = RED_BY_CR * cr, GREEN_BY_CB * cb + GREEN_BY_CR * cr, BLUE_BY_CB * cb
+    rgb = (luma + _rounded(torch.cat(parts, 1))).clamp(0, 255) / 255
+    rows, columns = (torch.arange(side, device=device) for side in (height, width))
+    return _picked(rgb, top + rows, left + columns)
+
+
+def _blocks(length: int, device: torch.device) -> Tensor:
+    """The places of whole units that hold `length` pixels, wherever in a block they begin."""
+    return torch.arange(-(-(length + SIDE - 1) // UNIT) * UNIT, device=device)
+
+
+def _picked(planes: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Of (N, C, H, W) each one's rows (N, h) and columns (N, w)."""
+    many = torch.arange(len(planes), device=planes.device)[:, None, None]
+    last = planes.permute(0, 2, 3, 1)[many, rows[:, :, None], columns[:, None, :]]
+    return last.permute(0, 3, 1, 2)
+
+
+def _coded(planes: Tensor, tables: Sequence[NDArray[np.int64]]) -> Tensor:
+    """(N, C, H, W) in 0 to 255, its blocks' coefficients rounded to multiples of the N tables."""
+    count, channels, height, width = planes.shape
+    steps = torch.from_numpy(np.stack(tables)).to(planes.device, torch.float32)
+    steps = steps.view(count, 1, 1, SIDE, 1, SIDE)
+    turn = torch.from_numpy(dct()).to(planes.device, torch.float32)
+    blocks = (planes - MIDDLE).reshape(count, channels, height // SIDE, SIDE, width // SIDE, SIDE)
+    found = torch.einsum("ui,ncyixj,vj->ncyuxv", turn, blocks, turn)
+    found = _rounded(found * 8) / 8  # as finely as an encoder knows them
+    found = found.sign() * _rounded(found.abs() / steps) * steps
+    blocks = torch.einsum("ui,ncyuxv,vj->ncyixj", turn, found, turn)
+    return _rounded(blocks.reshape(planes.shape) + MIDDLE).clamp(0, 255)
+
+
+def _halved(planes: Tensor) -> Tensor:
+    """The means of 2x2 pixels, rounded up and down by turns."""
+    sums = 4 * avg_pool2d(planes, 2)
+    bias = torch.arange(sums.shape[-1], device=planes.device) % 2 + 1
+    return ((sums + bias) / 4).floor()
+
+
+def _doubled(planes: Tensor) -> Tensor:
+    """Twice the height and width, each pixel three quarters of the nearest, in each direction."""
+    rows = pad(planes, (0, 0, 1, 1), mode="replicate")
+    above = 3 * planes + rows[:, :, :-2]
+    below = 3 * planes + rows[:, :, 2:]
+    tall = torch.stack([above, below], 3).flatten(2, 3)
+    columns = pad(tall, (1, 1, 0, 0), mode="replicate")
+    left = ((3 * tall + columns[..., :-2] + 8) / 16).floor()
+    right = ((3 * tall + columns[..., 2:] + 7) / 16).floor()
+    return torch.stack([left, right], 4).flatten(3, 4)
+
+
+def _rounded(x: Tensor) -> Tensor:
+    """To whole numbers, halves up, which are many."""
+    return (x + 0.5).floor()
