@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import TINY_UNET
 
 from tunectl.header import Header, Part
 from tunectl.inference.execution import Execution
@@ -33,7 +34,7 @@ def test_cuda_and_cpu_agree_in_full_precision(tunable_file: Path):
 
 
 def test_tiles_do_not_show_on_cuda():
-    network = build_network("unet", {"widths": [8, 12], "encoder": [1, 1], "decoder": [1]})
+    network = build_network("unet", TINY_UNET)
     picture = torch.rand(1, 3, 300, 700)
     header, device = Header(Part("unet", {}), plain=True), torch.device("cuda")
     tiles = (256, 4096)
@@ -49,8 +50,7 @@ def test_training_keeps_photos_and_patches_on_the_device(photos: Path, tmp_path:
     assert clean.device.type == gray.device.type == "cuda"
     where = jobs.Place(photos, tmp_path / "m.safetensors", device="cuda")
     options = Options(steps=20, batch=4, draws=2, patch=32)
-    fields = {"widths": [8, 12], "encoder": [1, 1], "decoder": [1]}
-    jobs.train(where, options, "denoise", "unet", [0, 50], fields, tuner="dni")
+    jobs.train(where, options, "denoise", "unet", [0, 50], TINY_UNET, tuner="dni")
     assert load(where.output, device="cuda").level(1.0) == 50
 
 
@@ -70,20 +70,18 @@ def test_jpegs_are_made_on_the_device(photos: Path, tmp_path: Path):
     assert torch.equal(one[gray][:, 0], one[gray][:, 1])
     where = jobs.Place(photos, tmp_path / "m.safetensors", device="cuda")
     options = Options(steps=5, batch=4, draws=2, patch=32, loss="psnr", optimizer="muon")
-    fields = {"widths": [8, 12], "encoder": [1, 1], "decoder": [1]}
-    jobs.train(where, options, "deblock", "unet", [95, 5], fields, tuner="dni")
+    jobs.train(where, options, "deblock", "unet", [95, 5], TINY_UNET, tuner="dni")
     assert load(where.output, device="cuda").level(1.0) == 5
 
 
 def test_a_run_goes_on_on_cuda(photos: Path, tmp_path: Path):
     where = jobs.Place(photos, tmp_path / "m.safetensors", device="cuda", stop_after=5)
     options = Options(steps=10, batch=4, draws=2, patch=32)
-    fields = {"widths": [8, 12], "encoder": [1, 1], "decoder": [1]}
-    assert jobs.train(where, options, "denoise", "unet", [0, 50], fields, tuner="dni") is None
+    assert jobs.train(where, options, "denoise", "unet", [0, 50], TINY_UNET, tuner="dni") is None
     where = replace(where, stop_after=None)
-    jobs.train(where, options, "denoise", "unet", [0, 50], fields, tuner="dni")
+    jobs.train(where, options, "denoise", "unet", [0, 50], TINY_UNET, tuner="dni")
     whole = replace(where, output=tmp_path / "whole.safetensors")
-    jobs.train(whole, options, "denoise", "unet", [0, 50], fields, tuner="dni")
+    jobs.train(whole, options, "denoise", "unet", [0, 50], TINY_UNET, tuner="dni")
     picture = torch.rand(1, 3, 64, 64)
     parts = (load(path, device="cuda", precision="fp32") for path in (where.output, whole.output))
     one, other = (model(picture, alpha=1.0) for model in parts)

@@ -1,4 +1,4 @@
-"""JPEG compression, by a real encoder."""
+"""JPEG compression by a real encoder, or, on an accelerator, by its arithmetic."""
 
 from __future__ import annotations
 

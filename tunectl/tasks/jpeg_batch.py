@@ -15,15 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
+from tunectl.tasks.camera import TO_YCC
 from tunectl.tasks.jpeg import SIDE, Saving, chroma_table, dct, luma_table
 
 UNIT = 2 * SIDE  # pixels a side that are coded together where colour has half the size
 MIDDLE = 128.0
-TO_YCC = (
-    (0.299, 0.587, 0.114),
-    (-0.168735892, -0.331264108, 0.5),
-    (0.5, -0.418687589, -0.081312411),
-)
 RED_BY_CR, GREEN_BY_CB, GREEN_BY_CR, BLUE_BY_CB = 1.402, -0.344136286, -0.714136286, 1.772
 
 
@@ -47,8 +43,7 @@ def _recoded(pictures: Tensor, savings: Sequence[Saving]) -> Tensor:
     top, left = torch.tensor([saving.phase for saving in savings], device=device).T[:, :, None]
     rows, columns = _blocks(height, device) - top, _blocks(width, device) - left
     rgb = _picked(pictures, rows.clamp(0, height - 1), columns.clamp(0, width - 1))
-    turn = torch.tensor(TO_YCC, device=device)
-    ycc = torch.einsum("ij,njhw->nihw", turn, rgb.mul(255).round().clamp(0, 255))
+    ycc = torch.einsum("ij,njhw->nihw", TO_YCC.to(rgb), rgb.mul(255).round().clamp(0, 255))
     offset = torch.tensor([0, MIDDLE, MIDDLE], device=device)[:, None, None]
     ycc = _rounded(ycc + offset).clamp(0, 255)
     luma = _coded(ycc[:, :1], [luma_table(saving.quality) for saving in savings])
