@@ -74,6 +74,24 @@ def test_jpegs_are_made_on_the_device(photos: Path, tmp_path: Path):
     assert load(where.output, device="cuda").level(1.0) == 5
 
 
+def test_cameras_noise_is_made_on_the_device(photos: Path, tmp_path: Path):
+    device = torch.device("cuda")
+    clean, gray = Photos(decode(list_photos(photos)), 64, device).patches(
+        16, 0.5, seeded(device, 0)
+    )
+    task = build_task("photo")
+    assert task.vary(clean, seeded(device, 1)).device.type == "cuda"
+    one, other = (task.degrade(clean, 12, seeded(device, 1), gray) for _ in range(2))
+    assert one.device.type == "cuda"
+    assert torch.equal(one, other)
+    assert torch.equal(one[gray][:, 0], one[gray][:, 1])
+    assert 5 < ((one - clean) * 255).square().mean().sqrt() < 20
+    where = jobs.Place(photos, tmp_path / "m.safetensors", device="cuda")
+    options = Options(steps=5, batch=4, draws=2, patch=32)
+    jobs.train(where, options, "photo", "unet", [0, 30], TINY_UNET, tuner="dni")
+    assert load(where.output, device="cuda").level(1.0) == 30
+
+
 def test_a_run_goes_on_on_cuda(photos: Path, tmp_path: Path):
     where = jobs.Place(photos, tmp_path / "m.safetensors", device="cuda", stop_after=5)
     options = Options(steps=10, batch=4, draws=2, patch=32)

@@ -16,3 +16,11 @@ def seed_of(*keys: object) -> int:
     """The seed that `seeded` gives its generator."""
     digest = hashlib.sha256(repr(keys).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+def on_cpu(generator: torch.Generator) -> torch.Generator:
+    """One whose single numbers need not be waited for: itself, or one that follows from it."""
+    if generator.device.type == "cpu":
+        return generator
+    seed = torch.randint(2**62, (1,), generator=generator, device=generator.device)
+    return torch.Generator().manual_seed(int(seed))

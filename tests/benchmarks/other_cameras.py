@@ -123,7 +123,8 @@ def pair(photo: Tensor, name: str, random: np.random.Generator) -> tuple[Bytes, 
     """One shot of a square of (3, H, W) in [0, 1], and the mean of all: (SIDE, SIDE, 3)."""
     side = min(SIDE + MARGIN, *photo.shape[1:]) // 2 * 2
     top, left = (random.integers(size - side + 1) for size in photo.shape[1:])
-    square = blurred(photo[:, top : top + side, left : left + side], random.uniform(*SOFT))
+    square = photo[None, :, top : top + side, left : left + side]
+    square = blurred(square, random.uniform(*SOFT))[0]
     linear = square.permute(1, 2, 0).double().numpy() ** GAMMA
     raw = (linear @ np.linalg.inv(MATRIX).T / GAINS).clip(0, 1)
     wanted = math.exp(random.uniform(math.log(FAINTEST), math.log(STRONGEST)))

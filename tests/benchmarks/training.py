@@ -1,11 +1,12 @@
 """What a step of training costs, as ratios: the two of a row take turns in one run.
 
-    python tests/benchmarks/training.py PHOTOS [--network unet] [--batch 8] [--draws 2] [--patch 96]
-        [--device auto] [--rounds 5] [--compile]
+    python tests/benchmarks/training.py PHOTOS [--task denoise] [--network unet] [--batch 8]
+        [--draws 2] [--patch 96] [--device auto] [--rounds 5] [--compile]
 
-Channels last and bfloat16 against plain layout and float32; the making of patches, and of their
-noise, against a whole step; each tuner, learned jointly, against the network alone; with --compile
-`torch.compile` against none. Medians over the rounds; the defaults are those of `tunectl train`.
+Channels last and bfloat16 against plain layout and float32; the making of patches, and of what
+spoils them, against a whole step; each tuner, learned jointly, against the network alone; with
+--compile `torch.compile` against none. Medians over the rounds; the defaults are those of
+`tunectl train`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from tunectl.seeds import seeded
 from tunectl.tasks import build_task
 from tunectl.tuners import Tunable, build_tuner
 
+LEVELS = {"denoise": (0.0, 50.0), "deblock": (95.0, 5.0), "photo": (0.0, 30.0)}
 STEPS = 5  # of each of the two, at each of its turns
 TUNERS: dict[str, dict[str, Any]] = {
     "dni": {},
@@ -43,9 +45,9 @@ TUNERS: dict[str, dict[str, Any]] = {
 class Bench:
     """Steps as `tunectl train` takes them, of models on the same photos."""
 
-    def __init__(self, photos: Photos, options: Options, network: str) -> None:
+    def __init__(self, photos: Photos, options: Options, network: str, task: str) -> None:
         self.photos, self.options, self.network = photos, options, network
-        self.device, self.task = photos.device, build_task("denoise")
+        self.device, self.task, self.levels = photos.device, build_task(task), LEVELS[task]
 
     def model(self, tuner: str = "", last: bool = True) -> nn.Module:
         torch.manual_seed(0)
@@ -59,13 +61,14 @@ class Bench:
         generator = seeded(self.device, 0, step, draw)
         count = self.options.batch // self.options.draws
         clean, gray = self.photos.patches(count, 0.15, generator)
+        clean = self.task.vary(clean, generator)
         return clean, self.task.degrade(clean, level, generator, gray)
 
     def steps(self, model: nn.Module, half: bool = True, last: bool = True) -> Callable[[], None]:
         """STEPS of them."""
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, weight_decay=0, fused=True)
         tunable, draws = isinstance(model, Tunable), self.options.draws
-        levels = Curriculum("joint" if tunable else None, (0.0, 50.0))
+        levels = Curriculum("joint" if tunable else None, self.levels)
         once = model.tuner.once if isinstance(model, Tunable) else contextlib.nullcontext
 
         def work() -> None:
@@ -90,7 +93,7 @@ class Bench:
     def only_patches(self) -> None:
         for step in range(STEPS):
             for draw in range(self.options.draws):
-                self.patches(step, draw, 25.0)[1].sum().item()
+                self.patches(step, draw, sum(self.levels) / 2)[1].sum().item()
 
 
 def compare(name: str, ours: Callable[[], None], other: Callable[[], None], rounds: int) -> None:
@@ -109,6 +112,7 @@ def compare(name: str, ours: Callable[[], None], other: Callable[[], None], roun
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photos", type=Path)
+    parser.add_argument("--task", default="denoise", choices=list(LEVELS))
     parser.add_argument("--network", default="unet")
     parser.add_argument("--batch", type=int, default=Options.batch)
     parser.add_argument("--draws", type=int, default=Options.draws)
@@ -120,10 +124,10 @@ def main() -> None:
     device = pick_device(given.device)
     photos = Photos(decode(list_photos(given.photos)[:40]), given.patch, device)
     options = Options(steps=1, batch=given.batch, draws=given.draws, patch=given.patch)
-    bench = Bench(photos, options, given.network)
+    bench = Bench(photos, options, given.network, given.task)
     print(
-        f"{given.network}, {given.batch} patches of {given.patch} pixels, {given.draws} draws, "
-        f"{device}, {torch.get_num_threads()} threads\n"
+        f"{given.task}, {given.network}, {given.batch} patches of {given.patch} pixels, "
+        f"{given.draws} draws, {device}, {torch.get_num_threads()} threads\n"
     )
     print("| the first against the second | ms a step | ms a step | ratio |\n|---|---|---|---|")
     plain = bench.steps(bench.model())

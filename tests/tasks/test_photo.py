@@ -7,7 +7,7 @@ import torch
 
 from tunectl.errors import UsageError
 from tunectl.tasks import build_task
-from tunectl.tasks.camera import Camera
+from tunectl.tasks.camera import Camera, Cameras
 
 
 def generator(seed: int) -> torch.Generator:
@@ -16,6 +16,12 @@ def generator(seed: int) -> torch.Generator:
 
 def cameras() -> list[Camera]:
     return [Camera.draw(generator(seed)) for seed in range(40)]
+
+
+def noise_of(camera: Camera, picture: torch.Tensor, level: float, seed: int) -> torch.Tensor:
+    """In 8-bit steps."""
+    alone = Cameras([camera], picture.device)
+    return alone.noise(picture[None], level / 255, generator(seed))[0] * 255
 
 
 def test_cameras_differ_in_everything_they_do():
@@ -33,7 +39,7 @@ def test_cameras_differ_in_everything_they_do():
 def test_the_level_is_the_deviation_on_mid_gray_whatever_the_camera(level):
     gray = torch.full((3, 512, 512), 0.5)  # blotches are few
     for seed, camera in enumerate(cameras()[:8]):
-        noise = camera.noise(gray, level / 255, generator(seed)) * 255
+        noise = noise_of(camera, gray, level, seed)
         assert noise.square().mean().sqrt().item() == pytest.approx(level, rel=0.1)
         assert abs(noise.mean().item()) < 0.05 * level
 
@@ -42,10 +48,10 @@ def test_noise_is_neither_white_nor_even():
     ramp = torch.linspace(0, 1, 256).repeat(3, 64, 1)
     alike, black, middle, white = [], [], [], []
     for seed, camera in enumerate(cameras()):
-        noise = camera.noise(ramp, 8 / 255, generator(seed))
+        noise = noise_of(camera, ramp, 8, seed)
         inner = noise[1, :, 40:180]
         alike.append((inner[:, 1:] * inner[:, :-1]).mean() / inner.square().mean())
-        power = noise.square().mean((0, 1)) * 255**2
+        power = noise.square().mean((0, 1))
         for found, where in (
             (black, slice(8)),
             (middle, slice(100, 150)),
@@ -64,7 +70,7 @@ def test_smoothing_leaves_blotches_and_spares_detail():
     fields = {"smooth": 0.0, "smooth_colour": 0.0, "sharpen": 0.0, "mosaic": None, "blotch": 4.0}
 
     def power(camera: Camera, picture: torch.Tensor, apart: int) -> float:
-        luma = camera.noise(picture, 5 / 255, generator(1)).mean(0) * 255
+        luma = noise_of(camera, picture, 5, 1).mean(0)
         return (luma[:, apart:] * luma[:, : 256 - apart]).mean().item()
 
     white, coarse, sparing = (
@@ -78,10 +84,27 @@ def test_smoothing_leaves_blotches_and_spares_detail():
 
 
 def test_a_camera_develops_what_it_took_back_to_the_picture():
-    picture = 0.2 + 0.5 * torch.rand(1, 8, 8, generator=generator(0)).expand(3, -1, -1)
-    for camera in cameras():
-        back = camera._developed(camera._raw(picture))
-        torch.testing.assert_close(back, picture, atol=1e-3, rtol=0)
+    picture = 0.2 + 0.5 * torch.rand(1, 8, 8, generator=generator(0)).expand(40, 3, -1, -1)
+    each = Cameras(cameras(), picture.device)
+    torch.testing.assert_close(each._developed(each._raw(picture)), picture, atol=1e-3, rtol=0)
+
+
+def test_cameras_at_once_do_what_each_does_alone():
+    pictures, drawn = (
+        make(40, 3, 37, 50, generator=generator(seed))
+        for seed, make in enumerate((torch.rand, torch.randn))
+    )
+    scale = torch.full((40, 1, 1, 1), 0.02)
+    found = Cameras(cameras(), pictures.device)._noise(pictures, scale, drawn)
+    for i, camera in enumerate(cameras()):
+        one, part = Cameras([camera], pictures.device), slice(i, i + 1)
+        alone = one._noise(pictures[part], scale[part], drawn[part])
+        torch.testing.assert_close(found[part], alone, atol=1e-5, rtol=1e-4)
+    noise = Cameras(cameras(), pictures.device).noise(
+        torch.full((40, 3, 256, 256), 0.5), 6 / 255, generator(2)
+    )
+    deviations = noise.square().mean((1, 2, 3)).sqrt() * 255
+    torch.testing.assert_close(deviations, torch.full((40,), 6.0), atol=0, rtol=0.2)
 
 
 def test_photos_come_in_8_bits_and_as_they_are_at_level_0():

@@ -34,7 +34,7 @@ def test_what_is_said_is_what_is_there_whatever_the_camera(clean, level):
     for seed in range(6):
         photo = unsaved.degrade(clean, level, torch.Generator().manual_seed(seed))
         photo, without = (
-            task.saved(one[0], level, torch.Generator().manual_seed(seed)) * 255
+            task.saved(one, level, torch.Generator().manual_seed(seed))[0] * 255
             for one in (photo, clean)
         )
         said.append(visible_noise(photo.round().byte().permute(1, 2, 0).numpy()))

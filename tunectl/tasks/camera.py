@@ -9,9 +9,8 @@ detail.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -21,6 +20,7 @@ GAMMA = 2.2
 FIRST_TRY = 0.01  # deviation of the noise, in linear light, with which a camera is tried out
 CONTRAST = 0.02  # of luma around a pixel, at which half of the noise that is spared is there
 GRAY_SIDE = 96  # pixels of the mid-gray area that it is tried on
+LEAST_BLUR = 0.2  # deviation in pixels below which a blur is none
 STRAIGHT = 8 / 255  # a level from which tone curves bend the noise
 # BT.601's luma and colour differences, rows, and back.
 TO_YCC = torch.tensor(
@@ -57,8 +57,8 @@ class Camera:
 
     @classmethod
     def draw(cls, generator: torch.Generator) -> Camera:
-        """One at random."""
-        draw = torch.rand(12, generator=generator, device=generator.device).tolist()
+        """One at random, from a generator on the CPU."""
+        draw = torch.rand(12, generator=generator).tolist()
         gains = torch.tensor([1.4 + 1.0 * draw[0], 1.0, 1.3 + 0.9 * draw[1]])
         # Rows that sum to 1 keep gray gray; what is off the diagonal mixes noise into colours.
         off = -0.5 * torch.tensor(draw[2:8]).view(3, 2) * torch.tensor([[1.0, 0.4]])
@@ -67,7 +67,7 @@ class Camera:
             matrix[row, (row + 1) % 3], matrix[row, (row + 2) % 3] = off[row]
             matrix[row, row] = 1 - off[row].sum()
         phase = int(draw[8] * 4 / 0.8)
-        kept = torch.rand(6, generator=generator, device=generator.device).tolist()
+        kept = torch.rand(6, generator=generator).tolist()
         smooth = max(0.0, 2.0 * kept[0] - 0.4)
         return cls(
             gains,
@@ -83,97 +83,129 @@ class Camera:
             spared=max(0.0, 0.8 * kept[5] - 0.3),
         )
 
-    def noise(self, picture: Tensor, level: float, generator: torch.Generator) -> Tensor:
-        """What is added to `picture` (3, H, W) in [0, 1]: the same shape, not clipped.
 
-        Its deviation on mid-gray is `level`, in units of the picture.
+class Cameras:
+    """Several, one for each picture of a batch, at work on `device` all at once."""
+
+    def __init__(self, cameras: Sequence[Camera], device: torch.device) -> None:
+        self.count = len(cameras)
+
+        def column(numbers: Iterable[float]) -> Tensor:
+            return torch.tensor(list(numbers), device=device).view(-1, 1, 1, 1)
+
+        self.gains = torch.stack([camera.gains for camera in cameras]).to(device)[..., None, None]
+        matrices = torch.stack([camera.matrix for camera in cameras])
+        self.matrix, self.back = matrices.to(device), torch.linalg.inv(matrices).to(device)
+        self.curve = column(camera.curve for camera in cameras).bool()
+        self.read = column(camera.read for camera in cameras)
+        seen = torch.stack([_array(camera.mosaic) for camera in cameras])
+        self.seen, self.whole = seen.to(device), bool(seen.all())
+        self.smooth = column(camera.smooth for camera in cameras)
+        self.smooth_colour = column(camera.smooth_colour for camera in cameras)
+        self.sharpen = column(camera.sharpen for camera in cameras)
+        self.coarse = column(camera.coarse for camera in cameras)
+        self.blotch = column(camera.blotch for camera in cameras)
+        self.spared = column(camera.spared for camera in cameras)
+
+    def noise(self, pictures: Tensor, level: float, generator: torch.Generator) -> Tensor:
+        """What is added to `pictures` (N, 3, H, W) in [0, 1]: the same shape, not clipped.
+
+        Its deviation on mid-gray is `level`, in units of the pictures, whatever the camera.
         """
-        gray = torch.full((3, GRAY_SIDE, GRAY_SIDE), 0.5, device=picture.device)
-        scale = FIRST_TRY
+        gray = torch.full((self.count, 3, GRAY_SIDE, GRAY_SIDE), 0.5, device=pictures.device)
+        scale = torch.full((self.count, 1, 1, 1), FIRST_TRY, device=pictures.device)
         for _ in range(1 if level < STRAIGHT else 2):
-            found = self._developed_noise(gray, scale, generator).square().mean().sqrt().item()
-            scale *= level / found
-        return self._developed_noise(picture, scale, generator)
+            tried = self._noise(gray, scale, _drawn(gray, generator))
+            found = tried.square().mean((1, 2, 3), keepdim=True).sqrt()
+            scale = scale * level / found
+        return self._noise(pictures, scale, _drawn(pictures, generator))
 
-    def _developed_noise(self, picture: Tensor, scale: float, generator: torch.Generator) -> Tensor:
-        raw = self._raw(picture)
-        drawn = torch.randn(raw.shape, generator=generator, device=generator.device).to(raw.device)
+    def _noise(self, pictures: Tensor, scale: Tensor, drawn: Tensor) -> Tensor:
+        """`drawn`, of deviation 1, as noise of `scale` (N, 1, 1, 1) on the way to the files."""
+        raw = self._raw(pictures)
         noise = scale * (raw + self.read).sqrt() * drawn
-        if self.mosaic is not None:
-            noise = _demosaiced(noise, self.mosaic)
+        if not self.whole:
+            noise = self._demosaiced(noise)
         # Half the difference, so that the picture is the mean of what a camera would make of it.
         change = (self._developed(raw + noise) - self._developed(raw - noise)) / 2
-        planes = torch.einsum("ij,jhw->ihw", TO_YCC.to(change), change)
-        luma = self._smoothed(planes[:1], self.smooth)
+        planes = mixed(TO_YCC, change)
+        luma = self._smoothed(planes[:, :1], self.smooth)
         luma = luma + self.sharpen * (luma - blurred(luma, 1.0))
-        colour = self._smoothed(planes[1:], self.smooth_colour)
-        back = torch.linalg.inv(TO_YCC).to(change)
-        smoothed = torch.einsum("ij,jhw->ihw", back, torch.cat([luma, colour]))
-        return smoothed * (1 - self.spared * (1 - _detail(picture)))
+        colour = self._smoothed(planes[:, 1:], self.smooth_colour)
+        smoothed = mixed(torch.linalg.inv(TO_YCC), torch.cat([luma, colour], 1))
+        return smoothed * (1 - self.spared * (1 - _detail(pictures)))
 
-    def _smoothed(self, planes: Tensor, deviation: float) -> Tensor:
+    def _smoothed(self, planes: Tensor, deviation: Tensor) -> Tensor:
         """Noise under the camera's filter: a fine part, and a coarse one of `coarse` its power."""
         fine = blurred(planes, deviation)
-        blotch = blurred(planes, max(deviation, self.blotch))
-        ratio = fine.square().mean() / blotch.square().mean().clamp_min(1e-12)
-        return fine * math.sqrt(1 - self.coarse) + blotch * (self.coarse * ratio).sqrt()
+        blotch = blurred(planes, deviation.maximum(self.blotch))
+        power, other = (part.square().mean((1, 2, 3), keepdim=True) for part in (fine, blotch))
+        ratio = power / other.clamp_min(1e-12)
+        return fine * (1 - self.coarse).sqrt() + blotch * (self.coarse * ratio).sqrt()
 
-    def _raw(self, picture: Tensor) -> Tensor:
-        """A developed picture back to the camera's linear colours."""
-        tone = picture.clamp(0, 1)
-        if self.curve:  # the inverse of 3x^2 - 2x^3
-            tone = 0.5 - ((1 - 2 * tone).asin() / 3).sin()
-        back = torch.linalg.inv(self.matrix).to(picture)
-        linear = torch.einsum("ij,jhw->ihw", back, tone**GAMMA)
-        return (linear / self.gains.to(picture)[:, None, None]).clamp(0, 1)
+    def _raw(self, pictures: Tensor) -> Tensor:
+        """Developed pictures back to the cameras' linear colours."""
+        tone = pictures.clamp(0, 1)
+        # The inverse of 3x^2 - 2x^3.
+        tone = torch.where(self.curve, 0.5 - ((1 - 2 * tone).asin() / 3).sin(), tone)
+        return (mixed(self.back, tone**GAMMA) / self.gains).clamp(0, 1)
 
     def _developed(self, raw: Tensor) -> Tensor:
-        linear = torch.einsum(
-            "ij,jhw->ihw", self.matrix.to(raw), raw * self.gains.to(raw)[:, None, None]
-        )
-        tone = linear.clamp(0, 1) ** (1 / GAMMA)
-        return tone**2 * (3 - 2 * tone) if self.curve else tone
+        tone = mixed(self.matrix, raw * self.gains).clamp(0, 1) ** (1 / GAMMA)
+        return torch.where(self.curve, tone**2 * (3 - 2 * tone), tone)
+
+    def _demosaiced(self, noise: Tensor) -> Tensor:
+        """(N, 3, H, W) as filter arrays see it, each gap filled from its neighbours, bilinearly."""
+        height, width = noise.shape[-2:]
+        seen = self.seen.tile(-(-height // 2), -(-width // 2))[..., :height, :width].to(noise)
+        kernel = torch.tensor([[0.25, 0.5, 0.25], [0.5, 1.0, 0.5], [0.25, 0.5, 0.25]]).to(noise)
+        stacked = torch.cat([noise * seen, seen]).flatten(0, 1)[:, None]
+        spread = conv2d(stacked, kernel.view(1, 1, 3, 3), padding=1).view(2, *noise.shape)
+        return torch.where(seen.bool(), noise, spread[0] / spread[1].clamp_min(1e-6))
 
 
-def _demosaiced(noise: Tensor, phase: tuple[int, int]) -> Tensor:
-    """(3, H, W) as a filter array sees it, its gaps filled in from their neighbours, bilinearly."""
-    height, width = noise.shape[-2:]
-    seen = torch.zeros_like(noise)
-    for y in range(2):
-        for x in range(2):
-            channel = BAYER[(y + phase[0]) % 2][(x + phase[1]) % 2]
-            seen[channel, y::2, x::2] = 1
-    kernel = torch.tensor([[0.25, 0.5, 0.25], [0.5, 1.0, 0.5], [0.25, 0.5, 0.25]]).to(noise)
-    stacked = torch.cat([noise * seen, seen])[:, None]
-    spread = conv2d(stacked, kernel.view(1, 1, 3, 3), padding=1).view(6, height, width)
-    filled = spread[:3] / spread[3:].clamp_min(1e-6)
-    return torch.where(seen.bool(), noise, filled)
+def _drawn(like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn(like.shape, generator=generator, device=generator.device).to(like.device)
 
 
-def _detail(picture: Tensor) -> Tensor:
-    """How much is going on around each pixel of (3, H, W): (1, H, W), 0 where nothing, up to 1."""
-    luma = torch.einsum("j,jhw->hw", TO_YCC[0].to(picture), picture)[None]
+def _array(phase: tuple[int, int] | None) -> Tensor:
+    """(3, 2, 2): where red, green and blue are seen, by a filter array or, without one, all."""
+    if phase is None:
+        return torch.ones(3, 2, 2, dtype=torch.bool)
+    channels = torch.tensor(BAYER).roll((-phase[0], -phase[1]), (0, 1))
+    return channels == torch.arange(3)[:, None, None]
+
+
+def mixed(matrix: Tensor, pictures: Tensor) -> Tensor:
+    """(N, 3, H, W) in other colours, by one matrix (3, 3) or one for each (N, 3, 3)."""
+    return torch.einsum("...ij,...jhw->...ihw", matrix.to(pictures), pictures)
+
+
+def _detail(pictures: Tensor) -> Tensor:
+    """How much is going on around each pixel: (N, 1, H, W), 0 where nothing, up to 1."""
+    luma = mixed(TO_YCC, pictures)[:, :1]
     contrast = blurred((luma - blurred(luma, 1.0)).square(), 2.0).sqrt()
     return contrast / (contrast + CONTRAST)
 
 
-def blurred(planes: Tensor, deviation: float) -> Tensor:
-    """(C, H, W) under a Gaussian, mirrored at the border."""
-    if deviation < 0.2:
-        return planes
+def blurred(planes: Tensor, deviation: float | Tensor) -> Tensor:
+    """(N, C, H, W) under Gaussians of one deviation in pixels, or of (N, 1, 1, 1), mirrored at the
+    border. Below LEAST_BLUR they stay as they are."""
+    deviation = torch.as_tensor(deviation, device=planes.device).view(-1, 1, 1, 1)
     down, across = (_gaussian(side, deviation).to(planes) for side in planes.shape[-2:])
-    return down @ planes @ across.T
+    return torch.where(deviation < LEAST_BLUR, planes, down @ planes @ across.mT)
 
 
-@lru_cache(maxsize=64)
-def _gaussian(side: int, deviation: float) -> Tensor:
-    """The blur along a line of `side` pixels as a matrix, faster than a convolution of one channel.
+def _gaussian(side: int, deviation: Tensor) -> Tensor:
+    """Blurs along a line of `side` pixels as matrices (N, 1, side, side), faster than convolutions
+    of one channel.
 
     The first and last pixel are the mirrors: they stand once.
     """
-    bell = (-((torch.arange(2 * side) / deviation) ** 2) / 2).clamp_min(-20).exp()
-    to, by = torch.arange(side)[:, None], torch.arange(side)
-    weights = bell[(to - by).abs()]
-    weights += bell[to + by] * (by > 0)
-    weights += bell[2 * (side - 1) - to - by] * (by < side - 1)
-    return weights / weights.sum(1, keepdim=True)
+    place = torch.arange(2 * side, device=deviation.device)
+    bell = (-((place / deviation.clamp_min(LEAST_BLUR)) ** 2) / 2).clamp_min(-20).exp()
+    to, by = place[:side, None], place[:side]
+    weights = bell[:, :, 0, (to - by).abs()]
+    weights += bell[:, :, 0, to + by] * (by > 0)
+    weights += bell[:, :, 0, 2 * (side - 1) - to - by] * (by < side - 1)
+    return weights / weights.sum(-1, keepdim=True)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from tunectl.errors import UsageError
 from tunectl.knob import SYMBOLS
+from tunectl.seeds import on_cpu
 from tunectl.tasks.base import Evidence, Task, eight_bit_scale
 from tunectl.tasks.jpeg import (
     SUBSAMPLINGS,
@@ -21,9 +22,8 @@ from tunectl.tasks.jpeg import (
     ijg_scale,
     quality_of_pixels,
     quality_of_table,
-    recode,
 )
-from tunectl.tasks.jpeg_batch import recode_all
+from tunectl.tasks.jpeg_batch import through_files
 
 # Without a trace of compression there is next to nothing to remove.
 UNTOUCHED = 100.0
@@ -77,19 +77,8 @@ class Deblock(Task):
     def degrade(
         self, clean: Tensor, level: float, generator: torch.Generator, gray: Tensor | None = None
     ) -> Tensor:
-        """As `Task.degrade`. An accelerator's pictures stay there, and are coded all at once."""
-        random = _on_cpu(generator)
-        plans = [self._savings(round(level), random) for _ in clean]
-        if clean.is_cuda and clean.shape[1] == 3:
-            return recode_all(clean, plans)
-        pictures = []
-        for i, (picture, savings) in enumerate(zip(clean, plans, strict=True)):
-            lone = gray is not None and bool(gray[i])
-            coded = picture[:1] if lone else picture
-            for saving in savings:
-                coded = recode(coded, saving)
-            pictures.append(coded.expand(len(picture), -1, -1))
-        return torch.stack(pictures).to(clean.device)
+        random = on_cpu(generator)
+        return through_files(clean, [self._savings(round(level), random) for _ in clean], gray)
 
     def _savings(self, level: int, generator: torch.Generator) -> list[Saving]:
         """One or two, one after the other; the worst is of the level."""
@@ -133,15 +122,8 @@ class Deblock(Task):
         return 1.5 + 0.4 * math.sqrt(ijg_scale(level))
 
 
-def _on_cpu(generator: torch.Generator) -> torch.Generator:
-    """One whose single numbers need not be waited for, and that follows from `generator`."""
-    if generator.device.type == "cpu":
-        return generator
-    return torch.Generator().manual_seed(_draw(2**62, generator))
-
-
 def _draw(below: int, generator: torch.Generator) -> int:
-    return int(torch.randint(below, (1,), generator=generator, device=generator.device))
+    return int(torch.randint(below, (1,), generator=generator))
 
 
 def _luma(pixels: NDArray[Any]) -> NDArray[np.floating[Any]]:

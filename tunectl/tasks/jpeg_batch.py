@@ -15,12 +15,33 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
-from tunectl.tasks.camera import TO_YCC
-from tunectl.tasks.jpeg import SIDE, Saving, chroma_table, dct, luma_table
+from tunectl.tasks.camera import TO_YCC, mixed
+from tunectl.tasks.jpeg import SIDE, Saving, chroma_table, dct, luma_table, recode
 
 UNIT = 2 * SIDE  # pixels a side that are coded together where colour has half the size
 MIDDLE = 128.0
 RED_BY_CR, GREEN_BY_CB, GREEN_BY_CR, BLUE_BY_CB = 1.402, -0.344136286, -0.714136286, 1.772
+
+
+def through_files(
+    pictures: Tensor, plans: Sequence[Sequence[Saving]], gray: Tensor | None = None
+) -> Tensor:
+    """(N, C, H, W) in 8 bits, each after the JPEG files of its plan, one after the other.
+
+    They are Pillow's; those of pictures that `gray` (N,) marks are gray ones. On an accelerator
+    colour pictures stay there, and are coded all at once.
+    """
+    pictures = pictures.mul(255).round().clamp(0, 255).div(255)
+    if pictures.is_cuda and pictures.shape[1] == 3:
+        return recode_all(pictures, plans)
+    files = []
+    for i, (picture, plan) in enumerate(zip(pictures, plans, strict=True)):
+        lone = gray is not None and bool(gray[i])
+        file = picture[:1] if lone else picture
+        for saving in plan:
+            file = recode(file, saving)
+        files.append(file.expand(len(picture), -1, -1))
+    return torch.stack(files).to(pictures.device)
 
 
 def recode_all(pictures: Tensor, plans: Sequence[Sequence[Saving]]) -> Tensor:
@@ -43,7 +64,7 @@ def _recoded(pictures: Tensor, savings: Sequence[Saving]) -> Tensor:
     top, left = torch.tensor([saving.phase for saving in savings], device=device).T[:, :, None]
     rows, columns = _blocks(height, device) - top, _blocks(width, device) - left
     rgb = _picked(pictures, rows.clamp(0, height - 1), columns.clamp(0, width - 1))
-    ycc = torch.einsum("ij,njhw->nihw", TO_YCC.to(rgb), rgb.mul(255).round().clamp(0, 255))
+    ycc = mixed(TO_YCC, rgb.mul(255).round().clamp(0, 255))
     offset = torch.tensor([0, MIDDLE, MIDDLE], device=device)[:, None, None]
     ycc = _rounded(ycc + offset).clamp(0, 255)
     luma = _coded(ycc[:, :1], [luma_table(saving.quality) for saving in savings])

@@ -9,9 +9,11 @@ from torch import Tensor
 
 from tunectl.errors import UsageError
 from tunectl.knob import SYMBOLS
+from tunectl.seeds import on_cpu
 from tunectl.tasks.base import Evidence, Task
-from tunectl.tasks.camera import TO_YCC, Camera, blurred
-from tunectl.tasks.jpeg import SUBSAMPLINGS, Saving, recode
+from tunectl.tasks.camera import TO_YCC, Camera, Cameras, blurred, mixed
+from tunectl.tasks.jpeg import SUBSAMPLINGS, Saving
+from tunectl.tasks.jpeg_batch import through_files
 from tunectl.tasks.visible_noise import visible_noise
 
 FINEST, COARSEST = 98, 65  # JPEG qualities
@@ -55,44 +57,60 @@ class Photo(Task):
     def vary(self, sample: Tensor, generator: torch.Generator) -> Tensor:
         """Some made softer: pixels of a camera's full size are not as sharp as those of photos that
         were scaled down, and fine detail in them is noise."""
-        draw = torch.rand(len(sample), 2, generator=generator, device=generator.device).tolist()
-        return torch.stack(
-            [
-                blurred(photo, SOFTEST * by) if drawn < SOFT else photo
-                for photo, (drawn, by) in zip(sample, draw, strict=True)
-            ]
-        )
+        drawn, by = torch.rand(len(sample), 2, generator=generator, device=generator.device).T
+        deviation = torch.where(drawn < SOFT, SOFTEST * by, 0)
+        return blurred(sample, deviation)
 
     def degrade(
         self, clean: Tensor, level: float, generator: torch.Generator, gray: Tensor | None = None
     ) -> Tensor:
         if level == 0:
             return clean.clone()
-        photos = []
-        for i, picture in enumerate(clean):
-            lone = len(picture) == 1 or (gray is not None and bool(gray[i]))
-            colours = picture.expand(3, -1, -1)
-            noise = Camera.draw(generator).noise(colours, level / 255, generator)
-            if lone:  # as a camera's gray picture is that of a colour one
-                noise = torch.einsum("j,jhw->hw", TO_YCC[0].to(noise), noise)[None]
-                photo = self.saved(picture[:1] + noise, level, generator)
-            else:
-                photo = self.saved(picture + noise, level, generator)
-            photos.append(photo.expand(len(picture), -1, -1).to(clean.device))
-        return torch.stack(photos)
+        if gray is None:
+            gray = torch.zeros(len(clean), dtype=torch.bool, device=clean.device)
+        random = on_cpu(generator)
+        # An accelerator takes them all at once, since it waits for what comes in small pieces.
+        size = len(clean) if clean.is_cuda else 1
+        parts = [slice(start, start + size) for start in range(0, len(clean), size)]
+        return torch.cat(
+            [self._taken(clean[part], gray[part], level, generator, random) for part in parts]
+        )
 
-    def saved(self, photo: Tensor, level: float, generator: torch.Generator) -> Tensor:
-        """(C, H, W) in [0, 1] as a file of noise `level` has it: JPEG, or rounded to 8 bits."""
-        draw = torch.rand(7, generator=generator, device=generator.device).tolist()
+    def _taken(
+        self,
+        clean: Tensor,
+        gray: Tensor,
+        level: float,
+        generator: torch.Generator,
+        random: torch.Generator,
+    ) -> Tensor:
+        cameras = Cameras([Camera.draw(random) for _ in clean], clean.device)
+        noise = cameras.noise(clean.expand(-1, 3, -1, -1), level / 255, generator)
+        luma = mixed(TO_YCC, noise)[:, :1]  # a camera's gray picture is that of a colour one
+        if clean.shape[1] == 1:
+            noise = luma
+        noise = torch.where(gray[:, None, None, None], luma, noise)
+        return self.saved(clean + noise, level, random, gray)
+
+    def saved(
+        self, photos: Tensor, level: float, generator: torch.Generator, gray: Tensor | None = None
+    ) -> Tensor:
+        """(N, C, H, W) in [0, 1] as files of noise `level` have them: JPEGs, or 8 bits."""
+        random = on_cpu(generator)
+        return through_files(photos, [self._savings(level, random) for _ in photos], gray)
+
+    def _savings(self, level: float, generator: torch.Generator) -> list[Saving]:
+        """None, one, or two JPEG files, one after the other."""
+        draw = torch.rand(7, generator=generator).tolist()
         if draw[0] >= self.fields.saved:
-            return photo.mul(255).round().clamp(0, 255).div(255)
+            return []
         ways = list(SUBSAMPLINGS.values())
-        if draw[3] < TWICE:
-            quality = round(CAMERA + (FINEST - CAMERA) * draw[4])
-            photo = recode(photo, Saving(quality, ways[0], (int(8 * draw[5]), int(8 * draw[6]))))
         coarsest = FINEST - (FINEST - COARSEST) * min(1.0, level / FULL)
-        quality = round(FINEST + (coarsest - FINEST) * draw[1])
-        return recode(photo, Saving(quality, ways[int(draw[2] * len(ways))]))
+        last = Saving(round(FINEST + (coarsest - FINEST) * draw[1]), ways[int(draw[2] * len(ways))])
+        if draw[3] >= TWICE:
+            return [last]
+        quality = round(CAMERA + (FINEST - CAMERA) * draw[4])
+        return [Saving(quality, ways[0], (int(8 * draw[5]), int(8 * draw[6]))), last]
 
     def estimate(self, evidence: Evidence) -> float | None:
         """From the noise that is in the file: also what saving added is to be taken out."""

@@ -18,7 +18,7 @@ from knob_picture import sheet
 from PIL import Image
 
 import tunectl
-from tunectl.tasks.camera import Camera
+from tunectl.tasks.camera import Camera, Cameras
 
 SIZE = (200, 150)
 PLACES = {
@@ -58,7 +58,7 @@ def noisy(photo: Image.Image, level: float, fields: dict[str, float]) -> Image.I
     random = torch.Generator().manual_seed(0)
     camera = replace(Camera.draw(random), sharpen=0.3, spared=0.2, **fields)
     pixels = torch.tensor(np.array(photo)).permute(2, 0, 1).float() / 255
-    pixels = pixels + camera.noise(pixels, level / 255, random)
+    pixels = pixels + Cameras([camera], pixels.device).noise(pixels[None], level / 255, random)[0]
     return Image.fromarray((pixels * 255).round().clamp(0, 255).byte().permute(1, 2, 0).numpy())
 
 

@@ -101,7 +101,7 @@ def examples(levels: Sequence[float | None], sharp: int, index: int, path: Path)
             clean, noisy = clean[:, :1], noisy[:1]
         # Both alike, and at any quality, which for little noise the task would keep high.
         keep, again = (seeded(torch.device("cpu"), "saving", index, turn) for _ in range(2))
-        noisy, kept = task.saved(noisy, FULL, keep)[None], task.saved(clean[0], FULL, again)[None]
+        noisy, kept = task.saved(noisy, FULL, keep), task.saved(clean, FULL, again)
         power = ((noisy - kept) * 255).square().mean(1, keepdim=True)
         noise, windows = (
             mean.clamp_min(FLOOR**2).sqrt().log()
