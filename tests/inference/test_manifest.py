@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from tunectl.errors import PictureError, ResourceError, UsageError
 from tunectl.hashing import file_sha256
 from tunectl.inference.job import Asked, Job, Outcome
 from tunectl.inference.manifest import Manifest, Setup
+from tunectl.inference.places import stamp, stamps
 
 SETUP = Setup("m", "hash of m", {"quality": "auto"})
 
@@ -23,8 +26,25 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
 
 def finished(job: Job) -> Outcome:
     """What a run would record of the files as they are."""
-    hashes = [file_sha256(path) if path else None for path in (job.source, job.output)]
-    return Outcome(job, "done", 0.3, 12.4, False, hashes[0], 5, hashes[1], 6, seconds=1.23456)
+    assert job.source
+    assert job.output
+    of_input = {"input_sha256": file_sha256(job.source), "input_stamp": stamp(job.source)}
+    of_output = {"output_sha256": file_sha256(job.output), "output_stamp": stamp(job.output)}
+    sizes = {"input_bytes": 5, "output_bytes": 6}
+    return Outcome(job, "done", 0.3, 12.4, **of_input, **of_output, **sizes, seconds=1.23456)
+
+
+def look(manifest: Manifest, job: Job) -> str | None:
+    assert job.source
+    assert job.output
+    return manifest.look(job, stamps([job.source, job.output]))
+
+
+def edit(name: str, data: bytes) -> None:
+    """Later than before, as clocks of some file systems are coarse."""
+    then = os.stat(name).st_mtime_ns
+    Path(name).write_bytes(data)
+    os.utime(name, ns=(then + 10**9, then + 10**9))
 
 
 def written(job: Job, setup: Setup = SETUP) -> Manifest:
@@ -49,8 +69,10 @@ def test_a_line_says_all_that_was_done(job: Job, tmp_path: Path):
         "settings": {"quality": "auto"},
         "input_sha256": file_sha256(Path("in.png")),
         "input_bytes": 5,
+        "input_stamp": stamp(Path("in.png")),
         "output_sha256": file_sha256(Path("out.png")),
         "output_bytes": 6,
+        "output_stamp": stamp(Path("out.png")),
         "alpha": 0.3,
         "level": 12.4,
         "estimated": False,
@@ -61,11 +83,11 @@ def test_a_line_says_all_that_was_done(job: Job, tmp_path: Path):
 
 
 def test_what_was_done_is_fresh_from_any_folder(job: Job, tmp_path: Path, monkeypatch):
-    assert Manifest(Path("none"), SETUP).look(job) is None
+    assert look(Manifest(Path("none"), SETUP), job) is None
     written(job)
     monkeypatch.chdir(tmp_path / "m")
     moved = Job(tmp_path / "in.png", Path("../out.png"), job.asked)
-    assert Manifest(Path("done.jsonl"), SETUP).look(moved) == "fresh"
+    assert look(Manifest(Path("done.jsonl"), SETUP), moved) == "fresh"
 
 
 def test_a_change_of_anything_that_decides_makes_it_stale(job: Job):
@@ -75,39 +97,56 @@ def test_a_change_of_anything_that_decides_makes_it_stale(job: Job):
         Setup("m", "hash of m", {"quality": 90}),
         Setup("m", "hash of m", {"quality": "auto", "more": 1}),
     ):
-        assert Manifest(Path("m/done.jsonl"), setup).look(job) == "ours"
+        assert look(Manifest(Path("m/done.jsonl"), setup), job) == "ours"
     same_model = Setup("by another name", "hash of m", SETUP.settings)
-    assert Manifest(Path("m/done.jsonl"), same_model).look(job) == "fresh"
+    assert look(Manifest(Path("m/done.jsonl"), same_model), job) == "fresh"
     manifest = Manifest(Path("m/done.jsonl"), SETUP)
     for asked in (Asked(), Asked(0.4), Asked(level=0.3)):
-        assert manifest.look(Job(job.source, job.output, asked)) == "ours"
-    Path("in.png").write_bytes(b"other")
-    assert manifest.look(job) == "ours"
+        assert look(manifest, Job(job.source, job.output, asked)) == "ours"
+    edit("in.png", b"other")
+    assert look(manifest, job) == "ours"
 
 
 def test_a_result_that_somebody_changed_or_removed_is_not_ours(job: Job):
     manifest = written(job)
-    Path("out.png").write_bytes(b"edited")
-    assert manifest.look(job) is None
+    edit("out.png", b"edited")
+    assert look(manifest, job) is None
     Path("out.png").unlink()
-    assert manifest.look(job) is None
+    assert look(manifest, job) is None
+
+
+def test_files_are_read_only_where_their_stamps_changed(job: Job, monkeypatch: pytest.MonkeyPatch):
+    manifest, read = written(job), []
+    monkeypatch.setattr(
+        "tunectl.inference.manifest.sha256", lambda path: read.append(path) or file_sha256(path)
+    )
+    assert look(manifest, job) == "fresh"
+    assert read == []
+    for name in ("in.png", "out.png"):
+        edit(name, Path(name).read_bytes())
+    assert look(manifest, job) == "fresh"
+    assert read == [job.output, job.source]
+    text = Path("m/done.jsonl").read_text()  # as earlier versions wrote it
+    Path("m/done.jsonl").write_text(re.sub(r'"(in|out)put_stamp": "[^"]*", ', "", text))
+    assert look(Manifest(manifest.path, SETUP), job) == "fresh"
+    assert len(read) == 4
 
 
 def test_a_run_that_is_killed_before_the_rename_leaves_the_older_result_ours(job: Job):
     written(job)
     older = Path("out.png").read_bytes()
-    Path("out.png").write_bytes(b"newer")
+    edit("out.png", b"newer")
     manifest = written(job)
-    assert manifest.look(job) == "fresh"
-    Path("out.png").write_bytes(older)
-    assert manifest.look(job) == "ours"
+    assert look(manifest, job) == "fresh"
+    edit("out.png", older)
+    assert look(manifest, job) == "ours"
 
 
 def test_the_last_line_of_an_output_counts(job: Job):
     manifest = written(job)
     manifest.append(Outcome(job, "failed", error=PictureError("in.png: is damaged", "copy it")))
     again = Manifest(manifest.path, SETUP)
-    assert again.look(job) == "ours"
+    assert look(again, job) == "ours"
     last = json.loads(manifest.path.read_text().splitlines()[-1])
     assert last["error"] == {"message": "in.png: is damaged", "hint": "copy it", "exit_code": 3}
 
@@ -118,20 +157,20 @@ def test_skipped_files_are_told_of_but_change_nothing(job: Job):
     manifest.append(Outcome(Job(job.source, job.output, job.asked, skip="up to date"), "skipped"))
     lines = [json.loads(line) for line in manifest.path.read_text().splitlines()]
     assert [line["reason"] for line in lines] == [None, "exists"]
-    assert Manifest(manifest.path, SETUP).look(job) == "fresh"
+    assert look(Manifest(manifest.path, SETUP), job) == "fresh"
 
 
 def test_what_was_restored_in_place_is_not_restored_twice(job: Job):
     before = file_sha256(Path("out.png"))
     in_place = Job(job.output, job.output, job.asked)
-    Path("out.png").write_bytes(b"restored")
+    edit("out.png", b"restored")
     outcome = finished(in_place)
     manifest = Manifest(Path("m/done.jsonl"), SETUP)
     manifest.append(Outcome(in_place, "done", 0.3, 12.4, False, before, 6, outcome.output_sha256))
     manifest = Manifest(manifest.path, SETUP)
-    assert manifest.look(in_place) == "fresh"
-    Path("out.png").write_bytes(b"a new photo")
-    assert manifest.look(in_place) is None
+    assert look(manifest, in_place) == "fresh"
+    edit("out.png", b"a new photo")
+    assert look(manifest, in_place) is None
 
 
 @pytest.mark.parametrize("keep", [1, 11, 12, 40, -2, -1])
@@ -141,10 +180,10 @@ def test_a_line_that_a_crash_cut_off_is_left_out_and_the_next_stands_alone(job: 
     manifest.path.write_bytes(whole + whole[:keep] + b"\0\0")
     other = Job(job.source, Path("other.png"), job.asked)
     Path("other.png").write_bytes(b"other result")
-    assert Manifest(manifest.path, SETUP).look(job) == "fresh"
+    assert look(Manifest(manifest.path, SETUP), job) == "fresh"
     manifest.append(finished(other))
     again = Manifest(manifest.path, SETUP)
-    assert (again.look(job), again.look(other)) == ("fresh", "fresh")
+    assert (look(again, job), look(again, other)) == ("fresh", "fresh")
 
 
 @pytest.mark.parametrize(
@@ -176,7 +215,7 @@ def test_names_of_any_bytes_come_back(tmp_path: Path, monkeypatch: pytest.Monkey
     for path in (strange.source, strange.output):
         assert path
         path.write_bytes(b"x")
-    assert written(strange).look(strange) == "fresh"
+    assert look(written(strange), strange) == "fresh"
     assert len(Path("m/done.jsonl").read_bytes().splitlines()) == 1
 
 

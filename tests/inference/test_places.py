@@ -11,6 +11,7 @@ from conftest import draw
 from PIL import Image
 
 from tunectl.errors import UsageError
+from tunectl.inference import places
 from tunectl.inference.places import place
 
 upath = pytest.importorskip("upath")
@@ -56,6 +57,22 @@ def test_a_folder_far_away_is_done_as_one_here(cli, bucket, tmp_path: Path, tuna
     assert (bucket / "out" / "a_2.png").exists()
 
 
+@pytest.mark.parametrize("many", [1, 50])
+def test_a_folder_with_many_results_is_listed(
+    cli, bucket, tunable_file: Path, monkeypatch: pytest.MonkeyPatch, many: int
+):
+    monkeypatch.setattr(places, "MANY", many)
+    (bucket / "out" / "more").mkdir(parents=True)
+    (bucket / "out" / "more" / "c.png").write_bytes(b"somebody's")
+    far = ["apply", "memory://bucket/in", "-o", "memory://bucket/out", "-m", tunable_file]
+    code, out, err = cli(*far, "--alpha", "0", "--device", "cpu")
+    assert (code, out) == (2, "")
+    assert "memory://bucket/out/more/c.png: exists already\n" in err
+    code, out, err = cli(*far, "--alpha", "0", "--device", "cpu", "--if-exists", "skip")
+    assert "2 done, 1 skipped, 0 failed" in err
+    assert (bucket / "out" / "more" / "c.png").read_bytes() == b"somebody's"
+
+
 def test_one_file_each_way(cli, bucket, tmp_path: Path, tunable_file: Path):
     options = ["-m", tunable_file, "--alpha", "0.5", "--device", "cpu"]
     code, out, err = cli("apply", "memory://bucket/in/a.png", "-o", tmp_path / "x.png", *options)
@@ -93,6 +110,13 @@ def test_what_cannot_be_reached_says_so(
     assert code == 1
     assert "a.png: cannot be read (no key)" in err
     assert "Traceback" not in err
+    for words in (
+        ["sweep", "memory://bucket/in/a.png", "-o", "a.html"],
+        ["apply", "memory://bucket/in", "-o", "memory://bucket/z", "--manifest", "s3://bucket/m"],
+    ):
+        code, _, err = cli(*words)
+        assert code == 2
+        assert f"{words[1] if words[0] == 'sweep' else words[-1]}: is a URL, which only" in err
     monkeypatch.setitem(sys.modules, "upath", None)
     with pytest.raises(UsageError, match="is a URL"):
         place("s3://bucket/a.png")

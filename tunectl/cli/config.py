@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import re
 import tomllib
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
@@ -17,6 +18,8 @@ from tunectl.cli import console
 from tunectl.errors import UsageError
 
 _OWN = ("config", "print_config")
+# As a path has it, which knows no double slash.
+_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+:)/(?P<rest>[^/].*)")
 
 
 def _read(ctx: typer.Context, path: Path | None) -> Path | None:
@@ -111,6 +114,7 @@ def configurable(command: Callable[..., None]) -> Callable[..., None]:
         values.pop("config")
         if "ctx" not in own:
             del values["ctx"]
+        _refuse_urls(values.values())
         if print_config:
             console.emit(resolved(ctx).encode())
         else:
@@ -118,6 +122,19 @@ def configurable(command: Callable[..., None]) -> Callable[..., None]:
 
     takes(wrapper, {**own, **shared}.values())
     return wrapper
+
+
+def _refuse_urls(values: Iterable[Any]) -> None:
+    """What `apply` reads and writes is given as text: a path can name no URL."""
+    for value in values:
+        for one in value if isinstance(value, list | tuple) else [value]:
+            found = _URL.fullmatch(str(one)) if isinstance(one, Path) else None
+            if found and not Path(found["scheme"]).exists():
+                raise UsageError(
+                    f"{found['scheme']}//{found['rest']}: is a URL, which only the pictures and "
+                    "results of apply may be",
+                    "name a file of this machine",
+                )
 
 
 def takes(function: Callable[..., None], parameters: Iterable[inspect.Parameter]) -> None:

@@ -66,6 +66,7 @@ class _Source:
 
     picture: Picture
     sha256: str | None
+    stamp: str | None
     size: int
     seconds: float
 
@@ -131,8 +132,9 @@ def _read_ahead(
 
 def _read(source: Path | None, files: Files) -> _Source:
     started = time.perf_counter()
-    # The hash comes first: of a file that changes meanwhile, it is then the old one, which a later
-    # run finds changed.
+    # Stamp and hash come first: of a file that changes meanwhile, they are then the old ones, which
+    # a later run finds changed.
+    stamp = places.stamp(source) if source else None
     found = content(source) if source else files.stdin
     digest = file_sha256(found) if isinstance(found, Path) else hashlib.sha256(found).hexdigest()
     picture = read_picture(
@@ -142,7 +144,7 @@ def _read(source: Path | None, files: Files) -> _Source:
         max_pixels=files.max_pixels or MAX_PIXELS,
     )
     size = found.stat().st_size if isinstance(found, Path) else len(found)
-    return _Source(picture, digest, size, time.perf_counter() - started)
+    return _Source(picture, digest, stamp, size, time.perf_counter() - started)
 
 
 def _restore(
@@ -155,7 +157,12 @@ def _restore(
         source = reading.result()
         started = time.perf_counter() - source.seconds
         source.seconds = 0.0
-        outcome = replace(outcome, input_sha256=source.sha256, input_bytes=source.size)
+        outcome = replace(
+            outcome,
+            input_sha256=source.sha256,
+            input_bytes=source.size,
+            input_stamp=source.stamp,
+        )
         restored = restore(model, source.picture, strength)
     except Exception as error:
         return replace(outcome, error=_as_ours(job, error)), None
@@ -206,9 +213,10 @@ def _write_picture(
         record(outcome)
         return replace(outcome, data=data)
 
-    def just_before() -> None:
+    def just_before(stamp: str) -> None:
         nonlocal outcome
-        outcome = replace(outcome, seconds=outcome.seconds + time.perf_counter() - started)
+        seconds = outcome.seconds + time.perf_counter() - started
+        outcome = replace(outcome, output_stamp=stamp, seconds=seconds)
         record(outcome)
 
     write(job.output, data, just_before)

@@ -15,7 +15,7 @@ def find_model(name: str | Path) -> Path:
     path = Path(name)
     if path.suffix == ENDING or len(path.parts) > 1:
         if not path.is_file():
-            raise CheckpointError(f"{path}: there is no such file", "check the path of the model")
+            raise CheckpointError(f"{name}: there is no such file", "check the path of the model")
         return path
     for folder in model_folders():
         candidate = folder / f"{name}{ENDING}"

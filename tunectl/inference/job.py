@@ -65,7 +65,8 @@ class Outcome:
     `alpha`, `level` and `estimated` are what it was restored at, `notes` what a user should know
     of how it was read and written, one phrase each. `seconds` are those of decoding
     (with a source's first result), restoring and encoding, without the waiting between them.
-    `data` is the encoded picture where the job has no file to write it to.
+    Stamps are those of `places.stamp`. `data` is the encoded picture where the job has no file to
+    write it to.
     """
 
     job: Job
@@ -77,6 +78,8 @@ class Outcome:
     input_bytes: int | None = None
     output_sha256: str | None = None
     output_bytes: int | None = None
+    input_stamp: str | None = None
+    output_stamp: str | None = None
     notes: Sequence[str] = ()
     pixels: int = 0
     seconds: float = 0.0

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from typing import Any, Literal
 from tunectl.atomic import refusal
 from tunectl.errors import TunectlError, UsageError
 from tunectl.inference.job import Job, Outcome
-from tunectl.inference.places import exists, full_name, sha256
+from tunectl.inference.places import full_name, sha256
 
 SCHEMA = 1
 _START = b'{"schema": '
@@ -93,24 +93,35 @@ class Manifest(Journal):
         """How many outputs it knows of."""
         return len(self._latest)
 
-    def look(self, job: Job) -> Literal["fresh", "ours"] | None:
+    def look(self, job: Job, stamped: Mapping[str, str | None]) -> Literal["fresh", "ours"] | None:
         """Whether the output is as this job would make it, or at least one of our making.
 
         A file that was changed since is not ours any more: None, as for one that is missing.
+        `stamped` has the stamps of files by their full names: those that are the manifest's spare
+        the reading.
         """
         if job.source is None or job.output is None:
             return None
-        output = full_name(job.output)
-        if output not in self._written or not exists(job.output):
+        source, output = full_name(job.source), full_name(job.output)
+        if output not in self._written:
             return None
-        found = sha256(job.output)
         line = self._latest[output]
+        as_written = _is_same(stamped.get(output), line.get("output_stamp"))
+        found = line["output_sha256"] if as_written else sha256(job.output)
         if line["status"] == "done" and line["output_sha256"] == found:
             same = self.setup.decisive(job).items() <= line.items()
             # What was restored in place is an input no more: it would be restored twice.
-            if same and (line["input"] == output or line["input_sha256"] == sha256(job.source)):
+            if same and (
+                line["input"] == output
+                or _is_same(stamped.get(source), line.get("input_stamp"))
+                or line["input_sha256"] == sha256(job.source)
+            ):
                 return "fresh"
         return "ours" if found in self._written[output] else None
+
+
+def _is_same(stamp: str | None, other: Any) -> bool:
+    return stamp is not None and stamp == other
 
 
 def planned(job: Job, setup: Setup) -> dict[str, Any]:
@@ -132,8 +143,10 @@ def entry(outcome: Outcome, setup: Setup) -> dict[str, Any]:
         "status": outcome.status,
         "input_sha256": outcome.input_sha256,
         "input_bytes": outcome.input_bytes,
+        "input_stamp": outcome.input_stamp,
         "output_sha256": outcome.output_sha256,
         "output_bytes": outcome.output_bytes,
+        "output_stamp": outcome.output_stamp,
         "alpha": outcome.alpha,
         "level": outcome.level,
         "estimated": outcome.estimated,

@@ -10,7 +10,8 @@ import contextlib
 import hashlib
 import os
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +23,7 @@ from tunectl.images.picture import FORMATS
 
 LOCAL = "file://"
 ENDINGS = {*FORMATS, ".gif"}
+MANY = 50  # files of one folder far away, from which on it is listed rather than asked for each
 
 
 def place(name: str) -> Path:
@@ -48,17 +50,84 @@ def is_remote(path: Path) -> bool:
 
 def is_folder(path: Path) -> bool:
     """Whether a folder is there."""
-    return path.is_dir() if is_remote(path) else os.path.isdir(path)  # which bears any name
+    if not is_remote(path):
+        return os.path.isdir(path)  # which bears any name
+    with _reached(path):
+        return path.is_dir()
 
 
 def is_file(path: Path) -> bool:
     """Whether a file is there."""
-    return path.is_file() if is_remote(path) else os.path.isfile(path)
+    if not is_remote(path):
+        return os.path.isfile(path)
+    with _reached(path):
+        return path.is_file()
 
 
 def exists(path: Path) -> bool:
     """Whether anything is there."""
-    return path.exists() if is_remote(path) else os.path.exists(path)
+    if not is_remote(path):
+        return os.path.exists(path)
+    with _reached(path):
+        return path.exists()
+
+
+def stamps(paths: Iterable[Path]) -> dict[str, str | None]:
+    """Of the paths that are there, by their full names, what `stamp` says of them.
+
+    A folder far away with many of them is asked once. Raises PictureError.
+    """
+    found: dict[str, str | None] = {}
+    folders: dict[str, list[Any]] = defaultdict(list)
+    for path in paths:
+        if is_remote(path):
+            folders[str(path.parent)].append(path)
+        else:
+            with contextlib.suppress(OSError, ValueError):
+                found[full_name(path)] = _stamp_here(os.stat(path))
+    for remote in folders.values():
+        with _reached(remote[0].parent):
+            found |= {str(path): _stamp_there(info) for path, info in _infos(remote)}
+    return found
+
+
+def stamp(path: Path) -> str | None:
+    """What changes when a file does, without its bytes being read: size, time and number, or, of
+    one far away, its size and the hash that its store knows. None where that is not to be had."""
+    with contextlib.suppress(Exception):
+        if is_remote(path):
+            remote: Any = path
+            return _stamp_there(remote.fs.info(remote.path))
+        return _stamp_here(os.stat(path))
+    return None
+
+
+def _stamp_here(found: os.stat_result) -> str:
+    return f"{found.st_size}-{found.st_mtime_ns}-{found.st_ino}"
+
+
+def _stamp_there(info: Mapping[str, Any]) -> str | None:
+    """Most stores have the MD5 hash of a file that was written in one piece as its ETag."""
+    tag = info.get("ETag") or info.get("etag")
+    return f"{info.get('size')}-{str(tag).strip(chr(34))}" if tag else None
+
+
+def _infos(paths: list[Any]) -> Iterator[tuple[Any, Mapping[str, Any]]]:
+    """Of paths in one folder, those that are there, with what its store knows of them."""
+    fs = paths[0].fs
+    if len(paths) < MANY:
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError):
+                yield path, fs.info(path.path)
+        return
+    with contextlib.suppress(FileNotFoundError):
+        known = {
+            info["name"].strip("/"): info
+            for info in fs.ls(paths[0].parent.path, detail=True, refresh=True)
+        }
+        for path in paths:
+            if info := known.get(path.path.strip("/")):
+                yield path, info
 
 
 def full_name(path: Path) -> str:
@@ -100,22 +169,23 @@ def content(path: Path) -> Path | bytes:
     """What `read_picture` takes: the path, or what lies at the URL. Raises PictureError."""
     if not is_remote(path):
         return path
-    with _reached(path):
+    with _reached(path, "read"):
         return path.read_bytes()
 
 
-def write(path: Path, data: bytes, just_before: Callable[[], None]) -> None:
+def write(path: Path, data: bytes, just_before: Callable[[str], None]) -> None:
     """Write a file in one step, with a last word before it takes its name.
 
-    Object stores show a file when all of it is there. Raises ResourceError.
+    `just_before` is given the stamp that the file will have. Object stores show a file when all of
+    it is there. Raises ResourceError.
     """
     if not is_remote(path):
         with atomic_write(path) as file:
             file.write(data)
             file.flush()
-            just_before()
+            just_before(_stamp_here(os.fstat(file.fileno())))
         return
-    just_before()
+    just_before(f"{len(data)}-{hashlib.md5(data, usedforsecurity=False).hexdigest()}")
     remote: Any = path
     try:
         remote.fs.pipe_file(remote.path, data)
@@ -132,12 +202,12 @@ def remove_leftovers(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _reached(path: Path) -> Iterator[None]:
+def _reached(path: Path, what: str = "reached") -> Iterator[None]:
     try:
         yield
     except Exception as error:  # each file system has its own
         raise PictureError(
-            f"{path}: cannot be read ({_reason(error)})", "check the URL, and your access to it"
+            f"{path}: cannot be {what} ({_reason(error)})", "check the URL, and your access to it"
         ) from error
 
 

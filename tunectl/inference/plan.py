@@ -21,6 +21,7 @@ from tunectl.inference.places import (
     key_of,
     pictures_below,
     place,
+    stamps,
 )
 
 POLICIES = ("error", "skip", "overwrite", "rename")
@@ -103,14 +104,18 @@ def settle(
     if if_exists not in POLICIES:
         raise UsageError(f"--if-exists {if_exists!r} is not known", f"known: {', '.join(POLICIES)}")
     taken = {key_of(job.output) for job in (*jobs, *elsewhere) if job.output}
+    outputs = [job.output for job in jobs if job.output]
+    sources = [job.source for job in jobs if job.source and manifest]
+    stamped = stamps([*outputs, *sources])
     settled, there = [], []
     for job in jobs:
-        known = manifest.look(job) if manifest else None
+        if job.output is None or full_name(job.output) not in stamped:
+            settled.append(job)
+            continue
+        known = manifest.look(job, stamped) if manifest else None
         if known == "fresh":
             settled.append(replace(job, skip="up to date"))
-            continue
-        ours = known == "ours" or job.output == job.source
-        if job.output is None or ours or not exists(job.output):
+        elif known == "ours" or job.output == job.source:
             settled.append(job)
         elif if_exists == "rename":
             settled.append(replace(job, output=_free_name(job.output, taken)))
