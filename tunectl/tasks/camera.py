@@ -192,7 +192,9 @@ def blurred(planes: Tensor, deviation: float | Tensor) -> Tensor:
     """(N, C, H, W) under Gaussians of one deviation in pixels, or of (N, 1, 1, 1), mirrored at the
     border. Below LEAST_BLUR they stay as they are."""
     deviation = torch.as_tensor(deviation, device=planes.device).view(-1, 1, 1, 1)
-    down, across = (_gaussian(side, deviation).to(planes) for side in planes.shape[-2:])
+    height, width = planes.shape[-2:]
+    down = _gaussian(height, deviation).to(planes)
+    across = down if width == height else _gaussian(width, deviation).to(planes)
     return torch.where(deviation < LEAST_BLUR, planes, down @ planes @ across.mT)
 
 
@@ -202,10 +204,11 @@ def _gaussian(side: int, deviation: Tensor) -> Tensor:
 
     The first and last pixel are the mirrors: they stand once.
     """
-    place = torch.arange(2 * side, device=deviation.device)
-    bell = (-((place / deviation.clamp_min(LEAST_BLUR)) ** 2) / 2).clamp_min(-20).exp()
-    to, by = place[:side, None], place[:side]
-    weights = bell[:, :, 0, (to - by).abs()]
-    weights += bell[:, :, 0, to + by] * (by > 0)
-    weights += bell[:, :, 0, 2 * (side - 1) - to - by] * (by < side - 1)
+    apart = torch.arange(2 * side - 1, device=deviation.device)
+    bell = (-((apart / deviation.clamp_min(LEAST_BLUR)) ** 2) / 2).clamp_min(-20).exp()[:, :, 0]
+    both_ways = torch.cat([bell[..., 1:side].flip(-1), bell[..., :side]], -1)
+    weights = both_ways.unfold(-1, side, 1).flip(-2)  # at (i, j) that of |i - j|
+    mirrored = bell.unfold(-1, side, 1)  # that of i + j, behind the first
+    weights[..., 1:] += mirrored[..., 1:]
+    weights[..., :-1] += mirrored.flip(-2, -1)[..., :-1]
     return weights / weights.sum(-1, keepdim=True)

@@ -66,30 +66,14 @@ class Photo(Task):
     ) -> Tensor:
         if level == 0:
             return clean.clone()
-        if gray is None:
-            gray = torch.zeros(len(clean), dtype=torch.bool, device=clean.device)
         random = on_cpu(generator)
-        # An accelerator takes them all at once, since it waits for what comes in small pieces.
-        size = len(clean) if clean.is_cuda else 1
-        parts = [slice(start, start + size) for start in range(0, len(clean), size)]
-        return torch.cat(
-            [self._taken(clean[part], gray[part], level, generator, random) for part in parts]
-        )
-
-    def _taken(
-        self,
-        clean: Tensor,
-        gray: Tensor,
-        level: float,
-        generator: torch.Generator,
-        random: torch.Generator,
-    ) -> Tensor:
         cameras = Cameras([Camera.draw(random) for _ in clean], clean.device)
         noise = cameras.noise(clean.expand(-1, 3, -1, -1), level / 255, generator)
         luma = mixed(TO_YCC, noise)[:, :1]  # a camera's gray picture is that of a colour one
         if clean.shape[1] == 1:
             noise = luma
-        noise = torch.where(gray[:, None, None, None], luma, noise)
+        elif gray is not None:
+            noise = torch.where(gray[:, None, None, None], luma, noise)
         return self.saved(clean + noise, level, random, gray)
 
     def saved(
