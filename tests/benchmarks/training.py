@@ -3,10 +3,10 @@
     python tests/benchmarks/training.py PHOTOS [--task denoise] [--network unet] [--batch 8]
         [--draws 2] [--patch 96] [--device auto] [--rounds 5] [--compile]
 
-Channels last and bfloat16 against plain layout and float32; the making of patches, and of what
-spoils them, against a whole step; each tuner, learned jointly, against the network alone; with
---compile `torch.compile` against none. Medians over the rounds; the defaults are those of
-`tunectl train`.
+Channels last, and bfloat16 where `train` would take it, against plain layout and float32; the
+making of patches, and of what spoils them, against a whole step; each tuner, learned jointly,
+against the network alone; with --compile `torch.compile` against none. Medians over the rounds; the
+defaults are those of `tunectl train`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tunectl.device import pick_device
+from tunectl.device import pick_device, pick_precision
 from tunectl.learning.curriculum import Curriculum
 from tunectl.learning.options import Options
 from tunectl.learning.photos import Photos, list_photos
@@ -48,6 +48,7 @@ class Bench:
     def __init__(self, photos: Photos, options: Options, network: str, task: str) -> None:
         self.photos, self.options, self.network = photos, options, network
         self.device, self.task, self.levels = photos.device, build_task(task), LEVELS[task]
+        self.half = pick_precision(self.device, "auto") == torch.bfloat16
 
     def model(self, tuner: str = "", last: bool = True) -> nn.Module:
         torch.manual_seed(0)
@@ -64,8 +65,9 @@ class Bench:
         clean = self.task.vary(clean, generator)
         return clean, self.task.degrade(clean, level, generator, gray)
 
-    def steps(self, model: nn.Module, half: bool = True, last: bool = True) -> Callable[[], None]:
+    def steps(self, model: nn.Module, naive: bool = False) -> Callable[[], None]:
         """STEPS of them."""
+        half, last = self.half and not naive, not naive
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, weight_decay=0, fused=True)
         tunable, draws = isinstance(model, Tunable), self.options.draws
         levels = Curriculum("joint" if tunable else None, self.levels)
@@ -131,8 +133,9 @@ def main() -> None:
     )
     print("| the first against the second | ms a step | ms a step | ratio |\n|---|---|---|---|")
     plain = bench.steps(bench.model())
-    naive = bench.steps(bench.model(last=False), half=False, last=False)
-    compare("bf16, channels last; fp32, plain", plain, naive, given.rounds)
+    naive = bench.steps(bench.model(last=False), naive=True)
+    own = "bf16" if bench.half else "fp32"
+    compare(f"{own}, channels last; fp32, plain", plain, naive, given.rounds)
     compare("a step; its patches alone", plain, bench.only_patches, given.rounds)
     for tuner in TUNERS:
         tuned = bench.steps(bench.model(tuner))
