@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -15,6 +17,8 @@ from tunectl.inference import places
 from tunectl.inference.places import place
 
 upath = pytest.importorskip("upath")
+
+MD5 = hashlib.md5(b"hello").hexdigest()
 
 
 @pytest.fixture
@@ -71,6 +75,23 @@ def test_a_folder_with_many_results_is_listed(
     code, out, err = cli(*far, "--alpha", "0", "--device", "cpu", "--if-exists", "skip")
     assert "2 done, 1 skipped, 0 failed" in err
     assert (bucket / "out" / "more" / "c.png").read_bytes() == b"somebody's"
+
+
+@pytest.mark.parametrize(
+    "known", [{}, {"ETag": ""}, {"ETag": f'"{MD5}"'}, {"etag": MD5, "mtime": 1}]
+)
+def test_the_hash_a_store_knows_is_the_stamp(
+    bucket, monkeypatch: pytest.MonkeyPatch, known: dict[str, object]
+):
+    file, given = bucket / "in" / "a.png", []
+    monkeypatch.setattr(bucket.fs, "info", lambda path: {"size": 5, **known})
+    assert places.stamp(file) == (f"5-{MD5}" if known and any(known.values()) else None)
+    google = {"etag": "CJ==", "md5Hash": base64.b64encode(bytes.fromhex(MD5)).decode()}
+    monkeypatch.setattr(bucket.fs, "info", lambda path: {"size": 5, **google})
+    assert places.stamp(file) == f"5-{MD5}"
+    monkeypatch.setattr(bucket.fs, "pipe_file", lambda path, data: None)
+    places.write(file, b"hello", given.append)
+    assert given == [f"5-{MD5}"]
 
 
 def test_one_file_each_way(cli, bucket, tmp_path: Path, tunable_file: Path):

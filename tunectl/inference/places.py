@@ -6,6 +6,7 @@ What lies elsewhere is a `UPath` of universal-pathlib, over fsspec, which has wh
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import os
@@ -107,9 +108,13 @@ def _stamp_here(found: os.stat_result) -> str:
 
 
 def _stamp_there(info: Mapping[str, Any]) -> str | None:
-    """Most stores have the MD5 hash of a file that was written in one piece as its ETag."""
-    tag = info.get("ETag") or info.get("etag")
-    return f"{info.get('size')}-{str(tag).strip(chr(34))}" if tag else None
+    """Google's store tells a file's MD5 hash; most others have it as the ETag of what was written
+    in one piece."""
+    if "md5Hash" in info:
+        tag = base64.b64decode(info["md5Hash"]).hex()
+    else:
+        tag = str(info.get("ETag") or info.get("etag") or "").strip('"')
+    return f"{info.get('size')}-{tag}" if tag else None
 
 
 def _infos(paths: list[Any]) -> Iterator[tuple[Any, Mapping[str, Any]]]:
