@@ -110,8 +110,8 @@ def _stamp_here(found: os.stat_result) -> str:
 def _stamp_there(info: Mapping[str, Any]) -> str | None:
     """Google's store tells a file's MD5 hash; most others have it as the ETag of what was written
     in one piece."""
-    if "md5Hash" in info:
-        tag = base64.b64decode(info["md5Hash"]).hex()
+    if md5 := info.get("md5Hash"):
+        tag = base64.b64decode(md5).hex()
     else:
         tag = str(info.get("ETag") or info.get("etag") or "").strip('"')
     return f"{info.get('size')}-{tag}" if tag else None

@@ -1,4 +1,4 @@
-"""JPEG of many pictures at once, on whatever device they are.
+"""JPEG of many pictures: by an encoder, or, on an accelerator, at once.
 
 An accelerator waits for an encoder that takes one picture after the other. This is what `recode`
 has an encoder and a decoder do, without the file in between: libjpeg's colours, subsampling,
@@ -26,7 +26,7 @@ RED_BY_CR, GREEN_BY_CB, GREEN_BY_CR, BLUE_BY_CB = 1.402, -0.344136286, -0.714136
 def through_files(
     pictures: Tensor, plans: Sequence[Sequence[Saving]], gray: Tensor | None = None
 ) -> Tensor:
-    """(N, C, H, W) in 8 bits, each after the JPEG files of its plan, one after the other.
+    """(N, C, H, W) in [0, 1], rounded to 8 bits, each after the JPEG files of its plan, in turn.
 
     They are Pillow's; those of pictures that `gray` (N,) marks are gray ones. On an accelerator
     colour pictures stay there, and are coded all at once.
