@@ -95,10 +95,11 @@ def test_cameras_at_once_do_what_each_does_alone():
         for seed, make in enumerate((torch.rand, torch.randn))
     )
     scale = torch.full((40, 1, 1, 1), 0.02)
-    found = Cameras(cameras(), pictures.device)._noise(pictures, scale, drawn)
+    every = Cameras(cameras(), pictures.device)
+    found = every._noise(every._raw(pictures), scale, drawn)
     for i, camera in enumerate(cameras()):
         one, part = Cameras([camera], pictures.device), slice(i, i + 1)
-        alone = one._noise(pictures[part], scale[part], drawn[part])
+        alone = one._noise(one._raw(pictures[part]), scale[part], drawn[part])
         torch.testing.assert_close(found[part], alone, atol=1e-5, rtol=1e-4)
     noise = Cameras(cameras(), pictures.device).noise(
         torch.full((40, 3, 256, 256), 0.5), 6 / 255, generator(2)

@@ -96,5 +96,6 @@ def _measure(models: list[str], weights: list[float], check: Path, clean: Path |
     points = barrier(models, weights, check, clean)
     for point in points:
         shares = ", ".join(f"{weight:.2f}" for weight in point.weights)
-        console.say(f"  {shares}  {point.psnr:6.2f} dB  barrier {point.barrier:+.2f} dB")
+        above = round(point.barrier, 2) + 0.0  # no -0.00
+        console.say(f"  {shares}  {point.psnr:6.2f} dB  barrier {above:+.2f} dB")
     console.say(verdict(points))

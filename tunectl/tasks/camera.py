@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import conv2d
 
 GAMMA = 2.2
 FIRST_TRY = 0.01  # deviation of the noise, in linear light, with which a camera is tried out
@@ -112,17 +111,21 @@ class Cameras:
 
         Its deviation on mid-gray is `level`, in units of the pictures, whatever the camera.
         """
-        gray = torch.full((self.count, 3, GRAY_SIDE, GRAY_SIDE), 0.5, device=pictures.device)
+        gray = self._raw(torch.full((self.count, 3, 1, 1), 0.5, device=pictures.device))
         scale = torch.full((self.count, 1, 1, 1), FIRST_TRY, device=pictures.device)
         for _ in range(1 if level < STRAIGHT else 2):
-            tried = self._noise(gray, scale, _drawn(gray, generator))
+            drawn = _drawn((self.count, 3, GRAY_SIDE, GRAY_SIDE), pictures.device, generator)
+            tried = self._noise(gray, scale, drawn) * (1 - self.spared)
             found = tried.square().mean((1, 2, 3), keepdim=True).sqrt()
             scale = scale * level / found
-        return self._noise(pictures, scale, _drawn(pictures, generator))
+        noise = self._noise(
+            self._raw(pictures), scale, _drawn(pictures.shape, pictures.device, generator)
+        )
+        return noise * (1 - self.spared * (1 - _detail(pictures)))
 
-    def _noise(self, pictures: Tensor, scale: Tensor, drawn: Tensor) -> Tensor:
-        """`drawn`, of deviation 1, as noise of `scale` (N, 1, 1, 1) on the way to the files."""
-        raw = self._raw(pictures)
+    def _noise(self, raw: Tensor, scale: Tensor, drawn: Tensor) -> Tensor:
+        """`drawn`, of deviation 1, as noise of `scale` (N, 1, 1, 1) on the way to the files, where
+        no detail spares it."""
         noise = scale * (raw + self.read).sqrt() * drawn
         if not self.whole:
             noise = self._demosaiced(noise)
@@ -132,8 +135,7 @@ class Cameras:
         luma = self._smoothed(planes[:, :1], self.smooth)
         luma = luma + self.sharpen * (luma - blurred(luma, 1.0))
         colour = self._smoothed(planes[:, 1:], self.smooth_colour)
-        smoothed = mixed(torch.linalg.inv(TO_YCC), torch.cat([luma, colour], 1))
-        return smoothed * (1 - self.spared * (1 - _detail(pictures)))
+        return mixed(torch.linalg.inv(TO_YCC), torch.cat([luma, colour], 1))
 
     def _smoothed(self, planes: Tensor, deviation: Tensor) -> Tensor:
         """Noise under the camera's filter: a fine part, and a coarse one of `coarse` its power."""
@@ -158,14 +160,23 @@ class Cameras:
         """(N, 3, H, W) as filter arrays see it, each gap filled from its neighbours, bilinearly."""
         height, width = noise.shape[-2:]
         seen = self.seen.tile(-(-height // 2), -(-width // 2))[..., :height, :width].to(noise)
-        kernel = torch.tensor([[0.25, 0.5, 0.25], [0.5, 1.0, 0.5], [0.25, 0.5, 0.25]]).to(noise)
-        stacked = torch.cat([noise * seen, seen]).flatten(0, 1)[:, None]
-        spread = conv2d(stacked, kernel.view(1, 1, 3, 3), padding=1).view(2, *noise.shape)
-        return torch.where(seen.bool(), noise, spread[0] / spread[1].clamp_min(1e-6))
+        filled = _spread(noise * seen) / _spread(seen).clamp_min(1e-6)
+        return torch.where(seen.bool(), noise, filled)
 
 
-def _drawn(like: Tensor, generator: torch.Generator) -> Tensor:
-    return torch.randn(like.shape, generator=generator, device=generator.device).to(like.device)
+def _spread(planes: Tensor) -> Tensor:
+    """Each pixel beside its neighbours, which have it half, or, at the corners, by a quarter."""
+    rows = planes.clone()
+    rows[..., 1:, :] += planes[..., :-1, :] / 2
+    rows[..., :-1, :] += planes[..., 1:, :] / 2
+    both = rows.clone()
+    both[..., 1:] += rows[..., :-1] / 2
+    both[..., :-1] += rows[..., 1:] / 2
+    return both
+
+
+def _drawn(shape: Sequence[int], device: torch.device, generator: torch.Generator) -> Tensor:
+    return torch.randn(shape, generator=generator, device=generator.device).to(device)
 
 
 def _array(phase: tuple[int, int] | None) -> Tensor:
