@@ -5,14 +5,13 @@
 
 Channels last, and bfloat16 where `train` would take it, against plain layout and float32; the
 making of patches, and of what spoils them, against a whole step; each tuner, learned jointly,
-against the network alone; with --compile `torch.compile` against none. Medians over the rounds; the
-defaults are those of `tunectl train`.
+against the network alone; with --compile, the network and DNI as they are against the same through
+`torch.compile`. Medians over the rounds; the defaults are those of `tunectl train`.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +23,7 @@ from torch import nn
 
 from tunectl.device import pick_device, pick_precision
 from tunectl.learning.curriculum import Curriculum
+from tunectl.learning.loop import steps_of
 from tunectl.learning.options import Options
 from tunectl.learning.photos import Photos, list_photos
 from tunectl.learning.table import decode
@@ -65,13 +65,15 @@ class Bench:
         clean = self.task.vary(clean, generator)
         return clean, self.task.degrade(clean, level, generator, gray)
 
-    def steps(self, model: nn.Module, naive: bool = False) -> Callable[[], None]:
+    def steps(
+        self, model: nn.Module, naive: bool = False, compiled: bool = False
+    ) -> Callable[[], None]:
         """STEPS of them."""
         half, last = self.half and not naive, not naive
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, weight_decay=0, fused=True)
         tunable, draws = isinstance(model, Tunable), self.options.draws
         levels = Curriculum("joint" if tunable else None, self.levels)
-        once = model.tuner.once if isinstance(model, Tunable) else contextlib.nullcontext
+        once, forward = steps_of(model, compiled)
 
         def work() -> None:
             for step in range(STEPS):
@@ -82,7 +84,7 @@ class Bench:
                         if not last:
                             noisy = noisy.contiguous()
                         with torch.autocast(self.device.type, torch.bfloat16, half):
-                            output = model(noisy) if alpha is None else model(noisy, alpha)
+                            output = forward(noisy) if alpha is None else forward(noisy, alpha)
                             loss = self.task.loss("charbonnier", output.float(), clean, level)
                         (loss / draws).backward()
                 nn.utils.clip_grad_norm_(model.parameters(), 0.5, foreach=True)
@@ -141,8 +143,10 @@ def main() -> None:
         tuned = bench.steps(bench.model(tuner))
         compare(f"the network alone; with {tuner}, joint", plain, tuned, given.rounds)
     if given.compile:
-        compiled = bench.steps(torch.compile(bench.model()))
-        compare("as it is; compiled", plain, compiled, given.rounds)
+        for tuner in ("", "dni"):
+            as_is, compiled = (bench.steps(bench.model(tuner), compiled=c) for c in (False, True))
+            name = f"{tuner or 'the network alone'}, as it is; compiled"
+            compare(name, as_is, compiled, given.rounds)
 
 
 if __name__ == "__main__":

@@ -109,6 +109,10 @@ def _shared(
     ] = False,
     device: c.DeviceOption = "auto",
     precision: c.PrecisionOption = "auto",
+    compile: Annotated[
+        bool,
+        typer.Option("--compile", help="Compile the network first, which takes a minute."),
+    ] = False,
     store: Annotated[
         str, typer.Option(help="fp32, fp16, bf16 or int8: precision of the file.")
     ] = "fp32",
@@ -178,6 +182,7 @@ def _run(given: dict[str, Any], progress: console.TrainingProgress) -> Run:
         cached=given["cache"],
         device=given["device"],
         precision=given["precision"],
+        compiled=given["compile"],
         dtype=given["store"],
         fresh=given["fresh"],
         save_every=given["save_every"],

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ from tunectl.learning.state import RunFolder
 from tunectl.learning.stepper import Report, Stepper
 from tunectl.seeds import seeded
 from tunectl.tasks import Task
-from tunectl.tuners import Tunable
+from tunectl.tuners import StepContext, Tunable
 
 VALIDATIONS = 16
 REPORTS = 160  # lines in the log
@@ -54,6 +55,7 @@ def fit(
     watchers: Watchers,
     save_every: float,
     stop_after: int | None = None,
+    compiled: bool = False,
 ) -> Report | None:
     """Train the parameters of `model` that require a gradient; leave their average in place.
 
@@ -61,7 +63,8 @@ def fit(
     random number is a function of (seed, step), so that a run which goes on from a state of
     `folder` takes the steps it would have taken. The state is saved every `save_every` seconds, at
     the end, after step `stop_after`, where None is returned, and on SIGINT or SIGTERM, after which
-    KeyboardInterrupt is raised. Only the first of `processes` saves, and calls `watchers`.
+    KeyboardInterrupt is raised. Only the first of `processes` saves, and calls `watchers`. Where
+    `compiled`, the steps run through `torch.compile`, with other roundings.
 
     Raises DivergedError when a gradient is not finite, before any weight is touched, and when the
     error has grown tenfold.
@@ -73,7 +76,7 @@ def fit(
         report = run.report(0.0, validate(0))
         watchers.log(report)
         watchers.show(report)
-    once = model.tuner.once if isinstance(model, Tunable) else contextlib.nullcontext
+    once, forward = steps_of(model, compiled)
     offset, start, first_step = run.seconds, time.monotonic(), run.step
     saved, shown, paused = start, 0.0, 0.0
     validated, logged = (math.floor(run.share * times) for times in (VALIDATIONS, REPORTS))
@@ -84,7 +87,7 @@ def fit(
                 return None
             with once():
                 loss = _gradients(
-                    model, task, curriculum, photos, options, precision, pieces, run.step
+                    forward, task, curriculum, photos, options, precision, pieces, run.step
                 )
             clock = offset + time.monotonic() - start if processes.first else 0.0
             run.update(loss, clock, stopped.is_set())
@@ -116,6 +119,15 @@ def fit(
     run.save()
     run.keep_average()
     return run.report(0.0)
+
+
+def steps_of(model: nn.Module, compiled: bool) -> tuple[StepContext, nn.Module]:
+    """The context of a step, and what to call in it."""
+    if isinstance(model, Tunable):
+        return model.steps(compiled), model
+    if compiled:
+        return contextlib.nullcontext, cast(nn.Module, torch.compile(model, dynamic=False))
+    return contextlib.nullcontext, model
 
 
 def _gradients(

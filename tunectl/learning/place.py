@@ -25,8 +25,9 @@ class Place:
     `lower_style` that at -1, which makes a knob with two ends.
 
     The state of a run is saved every `save_every` seconds. One that was interrupted, or ended
-    `stop_after` so many steps, goes on, unless it is to begin `fresh`. `config` are the options as
-    the run's folder keeps them, in TOML; with `board` there are files for TensorBoard in it too.
+    `stop_after` so many steps, goes on, unless it is to begin `fresh`. Where `compiled`, its steps
+    run through `torch.compile`. `config` are the options as the run's folder keeps them, in TOML;
+    with `board` there are files for TensorBoard in it too.
     """
 
     data: Path
@@ -41,6 +42,7 @@ class Place:
     cached: bool = False
     device: str = "auto"
     precision: str = "auto"
+    compiled: bool = False
     dtype: str = "fp32"
     start: Path | None = None
     fresh: bool = False

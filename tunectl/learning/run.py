@@ -60,6 +60,11 @@ def learn(
         try:
             finished = _learn(place, options, task, model, header, parent, processes)
         except (MemoryError, RuntimeError) as error:
+            if place.compiled and _is_of_compiler(error):
+                raise ResourceError(
+                    f"the network cannot be compiled here: {_reason(error)}",
+                    "leave out --compile; it needs a C++ compiler, and on CUDA Triton",
+                ) from error
             if not is_out_of_memory(error):
                 raise
             raise ResourceError(
@@ -129,6 +134,7 @@ def _learn(
             watchers,
             place.save_every,
             place.stop_after,
+            place.compiled,
         )
         frames = validate.sweep() if end and processes.first else []
         if end:
@@ -236,6 +242,16 @@ def _names_hash(sources: Sequence[Source]) -> str:
     paths = [path for source in sources for path in files_of(source)]
     listing = "\n".join(f"{path.name} {path.stat().st_size}" for path in paths)
     return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def _is_of_compiler(error: BaseException) -> bool:
+    from torch._dynamo.exc import TorchDynamoException  # takes a second
+
+    return isinstance(error, TorchDynamoException)
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error).split("\n\n")[0].split())
 
 
 def _device_name(device: torch.device) -> str:

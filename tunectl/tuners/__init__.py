@@ -10,7 +10,7 @@ from tunectl.fields import build_fields
 from tunectl.networks import Network
 from tunectl.tuners.adafm import AdaFM
 from tunectl.tuners.adain import AdaIN
-from tunectl.tuners.base import Tunable, Tuner
+from tunectl.tuners.base import StepContext, Tunable, Tuner
 from tunectl.tuners.dni import DNI
 from tunectl.tuners.dynamic import DynamicNet
 from tunectl.tuners.ftn import FTN
@@ -24,7 +24,17 @@ TUNERS: dict[str, type[Tuner]] = {
     "adain": AdaIN,
 }
 
-__all__ = ["DNI", "TUNERS", "AdaIN", "Mapped", "Tunable", "Tuner", "build_tuner", "insert_sites"]
+__all__ = [
+    "DNI",
+    "TUNERS",
+    "AdaIN",
+    "Mapped",
+    "StepContext",
+    "Tunable",
+    "Tuner",
+    "build_tuner",
+    "insert_sites",
+]
 
 
 def build_tuner(

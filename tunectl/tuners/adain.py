@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import cast
 
@@ -51,6 +49,7 @@ class AdaIN(Tuner):
     """
 
     Fields = AdaINFields
+    steady = False  # the pieces of a step have styles of their own
 
     def make(self, network: Network) -> None:
         self.sites = network.styled
@@ -73,11 +72,6 @@ class AdaIN(Tuner):
             return super().fold(network, alpha)
         finally:
             self.drawn = drawn
-
-    @contextlib.contextmanager
-    def once(self) -> Iterator[None]:
-        """Nothing is made once: the pieces of a step have styles of their own."""
-        yield
 
     def at_knot(self, network: Network, knot: float) -> dict[str, Tensor]:
         if knot == 0:

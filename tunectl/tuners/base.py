@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import torch
@@ -15,6 +15,9 @@ from tunectl.errors import AlphaError, UsageError
 from tunectl.knob import Alpha
 from tunectl.networks import Network
 from tunectl.tuners.mapped import Mapped
+from tunectl.tuners.vectors import KnotVectors
+
+StepContext = Callable[[], contextlib.AbstractContextManager[None]]
 
 
 class Tuner(nn.Module):
@@ -28,6 +31,7 @@ class Tuner(nn.Module):
     """
 
     Fields: ClassVar[type[Any]]
+    steady = True  # the weights of a knot are the same for all pieces of a training step
 
     def __init__(
         self, network: Network, fields: Any, knots: tuple[float, ...] = (0.0, 1.0)
@@ -41,7 +45,6 @@ class Tuner(nn.Module):
         self.fields = fields
         self.knots = knots
         self.tuned = tuple(knot for knot in knots if knot != 0)
-        self._made: dict[float, tuple[dict[str, Tensor], dict[str, Tensor]]] | None = None
         self.make(network)
 
     def make(self, network: Network) -> None:
@@ -58,41 +61,6 @@ class Tuner(nn.Module):
         They have the same names at each of `tuned`; at 0 there may be none.
         """
         raise NotImplementedError
-
-    @contextlib.contextmanager
-    def once(self) -> Iterator[None]:
-        """Within the block each knot's tensors are made once, however many alphas ask for them.
-
-        For training steps of several draws or pieces, each with a backward pass of its own: what
-        they say of a knot's tensors is added up, and goes on to the parameters at the block's end.
-        """
-        self._made = {}
-        try:
-            yield
-            found = [
-                (tensor, leaves[name].grad)
-                for tensors, leaves in self._made.values()
-                for name, tensor in tensors.items()
-                if leaves[name].grad is not None
-            ]
-        finally:
-            self._made = None
-        if found:
-            tensors, gradients = zip(*found, strict=True)
-            torch.autograd.backward(tensors, gradients)
-
-    def _of_knot(self, network: Network, knot: float) -> dict[str, Tensor]:
-        """As `at_knot`; within `once`, stand-ins that gather gradients."""
-        if self._made is None:
-            return self.at_knot(network, knot)
-        if knot not in self._made:
-            tensors = self.at_knot(network, knot)
-            leaves = {
-                name: tensor.detach().requires_grad_(tensor.requires_grad)
-                for name, tensor in tensors.items()
-            }
-            self._made[knot] = tensors, leaves
-        return self._made[knot][1]
 
     def refine(self, network: Network, coarser: Tuner) -> bool:
         """Begin as one of the same kind that has some of these knots, with the same weights.
@@ -131,17 +99,21 @@ class Tuner(nn.Module):
                 if name.startswith(part + ".")
             }
         if alpha in self.knots:
-            return self._of_knot(network, alpha)
-        upper = next((i for i, knot in enumerate(self.knots) if alpha < knot), len(self.knots) - 1)
-        upper = max(upper, 1)
-        start, end = self.knots[upper - 1], self.knots[upper]
-        t = (alpha - start) / (end - start)
+            return self.at_knot(network, alpha)
+        start, end, t = self.span(alpha)
         own = dict(network.named_parameters())
-        low, high = self._of_knot(network, start), self._of_knot(network, end)
+        low, high = self.at_knot(network, start), self.at_knot(network, end)
         return {
             name: torch.lerp(low.get(name, own[name]), high.get(name, own[name]), t)
             for name in low | high
         }
+
+    def span(self, alpha: float) -> tuple[float, float, float]:
+        """The two knots around `alpha`, and how far it is on the way from the first, 0 to 1."""
+        upper = next((i for i, knot in enumerate(self.knots) if alpha < knot), len(self.knots) - 1)
+        upper = max(upper, 1)
+        start, end = self.knots[upper - 1], self.knots[upper]
+        return start, end, (alpha - start) / (end - start)
 
     def fold(self, network: Network, alpha: Alpha) -> Network:
         """A plain copy of `network` with its weights fixed at `alpha`."""
@@ -163,14 +135,45 @@ class Tunable(nn.Module):
         tuner.insert(network, tuner.fields, tuner.knots)
         self.network = network
         self.tuner = tuner
+        self._step: KnotVectors | None = None
 
     def forward(self, x: Tensor, alpha: Alpha) -> Tensor:
         """(N, 3, H, W) in [0, 1] to the same shape at one alpha for the whole batch."""
+        if self._step is not None and not isinstance(alpha, tuple):
+            return self._step(x, alpha)
         # Weights are mixed in full precision even where the convolutions run in half.
         with torch.autocast(x.device.type, enabled=False):
             weights = self.tuner.weights(self.network, alpha)
         output: Tensor = functional_call(self.network, weights, (x,))
         return output
+
+    def steps(self, compiled: bool = False) -> StepContext:
+        """A context for training steps: within it each knot's weights are made once.
+
+        It is for steps of several draws or pieces, each with a backward pass of its own; the
+        gradients reach the parameters at its end. `compiled` runs the network through
+        `torch.compile`. Raises UsageError where it cannot.
+        """
+        if not self.tuner.steady:
+            if compiled:
+                raise UsageError(
+                    "this tuner takes a style a picture, and cannot be compiled",
+                    "leave out --compile",
+                )
+            return contextlib.nullcontext
+        vectors = KnotVectors(self.network, self.tuner, compiled)
+
+        @contextlib.contextmanager
+        def step() -> Iterator[None]:
+            self._step = vectors
+            try:
+                yield
+                vectors.backward()
+            finally:
+                vectors.forget()
+                self._step = None
+
+        return step
 
     def fold(self, alpha: Alpha) -> Network:
         """The plain network at `alpha`. At 0 it is the base, bit for bit."""
