@@ -45,6 +45,11 @@ def pick_precision(device: torch.device, name: str = "auto") -> torch.dtype:
     return torch.bfloat16 if _cpu_has_bf16() else torch.float32
 
 
+def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """`tensor` on `device`, which is asked for it without waiting until it has it."""
+    return tensor.to(device, non_blocking=True)
+
+
 def _cpu_has_bf16() -> bool:
     """Whether the processor has instructions for bf16.
 

@@ -22,5 +22,6 @@ def on_cpu(generator: torch.Generator) -> torch.Generator:
     """One whose single numbers need not be waited for: itself, or one that follows from it."""
     if generator.device.type == "cpu":
         return generator
-    seed = torch.randint(2**62, (1,), generator=generator, device=generator.device)
-    return torch.Generator().manual_seed(int(seed))
+    state = generator.get_state()  # CUDA's is a seed and a count, and lies on the host
+    torch.rand(1, generator=generator, device=generator.device)  # the next one is another
+    return seeded(torch.device("cpu"), state.cpu().numpy().tobytes())

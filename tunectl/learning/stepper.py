@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tunectl.device import sent
 from tunectl.errors import DivergedError
 from tunectl.learning.optimizers import Optimizer
 from tunectl.learning.options import Options
@@ -81,7 +82,7 @@ class Stepper:
         `loss` is this process's share of the step's, `clock` the seconds of the run so far, of the
         first process only, and `stop` whether this one was told to.
         """
-        numbers = torch.tensor([clock, float(stop)], device=loss.device)
+        numbers = sent(torch.tensor([clock, float(stop)]), loss.device)
         numbers = torch.cat([loss.float(), numbers])
         value, seconds, stops = self.processes.add_gradients(self.parameters, numbers).tolist()
         norm = nn.utils.clip_grad_norm_(self.parameters, self.options.clip, foreach=True)

@@ -9,11 +9,14 @@ detail.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from tunectl.device import sent
 
 GAMMA = 2.2
 FIRST_TRY = 0.01  # deviation of the noise, in linear light, with which a camera is tried out
@@ -88,23 +91,19 @@ class Cameras:
 
     def __init__(self, cameras: Sequence[Camera], device: torch.device) -> None:
         self.count = len(cameras)
-
-        def column(numbers: Iterable[float]) -> Tensor:
-            return torch.tensor(list(numbers), device=device).view(-1, 1, 1, 1)
-
-        self.gains = torch.stack([camera.gains for camera in cameras]).to(device)[..., None, None]
+        self.whole = all(camera.mosaic is None for camera in cameras)
         matrices = torch.stack([camera.matrix for camera in cameras])
-        self.matrix, self.back = matrices.to(device), torch.linalg.inv(matrices).to(device)
-        self.curve = column(camera.curve for camera in cameras).bool()
-        self.read = column(camera.read for camera in cameras)
-        seen = torch.stack([_array(camera.mosaic) for camera in cameras])
-        self.seen, self.whole = seen.to(device), bool(seen.all())
-        self.smooth = column(camera.smooth for camera in cameras)
-        self.smooth_colour = column(camera.smooth_colour for camera in cameras)
-        self.sharpen = column(camera.sharpen for camera in cameras)
-        self.coarse = column(camera.coarse for camera in cameras)
-        self.blotch = column(camera.blotch for camera in cameras)
-        self.spared = column(camera.spared for camera in cameras)
+        numbers = torch.stack([_numbers(camera) for camera in cameras])
+        # All in one table: each that is sent by itself costs a device as much as a picture.
+        both = matrices.flatten(1), torch.linalg.inv(matrices).flatten(1)
+        table = sent(torch.cat([numbers, *both], 1), device)
+        own, gains, seen, matrix, back = torch.split(table, [8, 3, 12, 9, 9], 1)
+        column = own[:, :, None, None, None].unbind(1)
+        self.curve, self.read = column[0].bool(), column[1]
+        self.smooth, self.smooth_colour, self.sharpen = column[2:5]
+        self.coarse, self.blotch, self.spared = column[5:]
+        self.gains, self.seen = gains[..., None, None], seen.view(-1, 3, 2, 2)
+        self.matrix, self.back = matrix.view(-1, 3, 3), back.view(-1, 3, 3)
 
     def noise(self, pictures: Tensor, level: float, generator: torch.Generator) -> Tensor:
         """What is added to `pictures` (N, 3, H, W) in [0, 1]: the same shape, not clipped.
@@ -131,11 +130,11 @@ class Cameras:
             noise = self._demosaiced(noise)
         # Half the difference, so that the picture is the mean of what a camera would make of it.
         change = (self._developed(raw + noise) - self._developed(raw - noise)) / 2
-        planes = mixed(TO_YCC, change)
+        planes = to_ycc(change)
         luma = self._smoothed(planes[:, :1], self.smooth)
         luma = luma + self.sharpen * (luma - blurred(luma, 1.0))
         colour = self._smoothed(planes[:, 1:], self.smooth_colour)
-        return mixed(torch.linalg.inv(TO_YCC), torch.cat([luma, colour], 1))
+        return mixed(_matrices(raw.device)[1], torch.cat([luma, colour], 1))
 
     def _smoothed(self, planes: Tensor, deviation: Tensor) -> Tensor:
         """Noise under the camera's filter: a fine part, and a coarse one of `coarse` its power."""
@@ -179,12 +178,35 @@ def _drawn(shape: Sequence[int], device: torch.device, generator: torch.Generato
     return torch.randn(shape, generator=generator, device=generator.device).to(device)
 
 
+def _numbers(camera: Camera) -> Tensor:
+    """What `Cameras` knows of one beside its matrix: 8 of its own, the gains, and what the filter
+    array sees."""
+    own = torch.tensor(
+        [
+            *(camera.curve, camera.read, camera.smooth, camera.smooth_colour),
+            *(camera.sharpen, camera.coarse, camera.blotch, camera.spared),
+        ]
+    )
+    return torch.cat([own, camera.gains, _array(camera.mosaic).to(own).flatten()])
+
+
 def _array(phase: tuple[int, int] | None) -> Tensor:
     """(3, 2, 2): where red, green and blue are seen, by a filter array or, without one, all."""
     if phase is None:
         return torch.ones(3, 2, 2, dtype=torch.bool)
     channels = torch.tensor(BAYER).roll((-phase[0], -phase[1]), (0, 1))
     return channels == torch.arange(3)[:, None, None]
+
+
+def to_ycc(pictures: Tensor) -> Tensor:
+    """(N, 3, H, W) as luma and colour differences."""
+    return mixed(_matrices(pictures.device)[0], pictures)
+
+
+@functools.cache
+def _matrices(device: torch.device) -> tuple[Tensor, Tensor]:
+    """`TO_YCC` and its inverse on a device."""
+    return TO_YCC.to(device), torch.linalg.inv(TO_YCC).to(device)
 
 
 def mixed(matrix: Tensor, pictures: Tensor) -> Tensor:
@@ -194,7 +216,7 @@ def mixed(matrix: Tensor, pictures: Tensor) -> Tensor:
 
 def _detail(pictures: Tensor) -> Tensor:
     """How much is going on around each pixel: (N, 1, H, W), 0 where nothing, up to 1."""
-    luma = mixed(TO_YCC, pictures)[:, :1]
+    luma = to_ycc(pictures)[:, :1]
     contrast = blurred((luma - blurred(luma, 1.0)).square(), 2.0).sqrt()
     return contrast / (contrast + CONTRAST)
 
@@ -202,7 +224,9 @@ def _detail(pictures: Tensor) -> Tensor:
 def blurred(planes: Tensor, deviation: float | Tensor) -> Tensor:
     """(N, C, H, W) under Gaussians of one deviation in pixels, or of (N, 1, 1, 1), mirrored at the
     border. Below LEAST_BLUR they stay as they are."""
-    deviation = torch.as_tensor(deviation, device=planes.device).view(-1, 1, 1, 1)
+    if not isinstance(deviation, Tensor):
+        deviation = torch.full((1,), deviation, device=planes.device)
+    deviation = deviation.view(-1, 1, 1, 1)
     height, width = planes.shape[-2:]
     down = _gaussian(height, deviation).to(planes)
     across = down if width == height else _gaussian(width, deviation).to(planes)

@@ -7,6 +7,7 @@ transform, rounding and smooth upsampling (ITU-T T.81, annexes A and K).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
-from tunectl.tasks.camera import TO_YCC, mixed
+from tunectl.device import sent
+from tunectl.tasks.camera import to_ycc
 from tunectl.tasks.jpeg import SIDE, Saving, chroma_table, dct, luma_table, recode
 
 UNIT = 2 * SIDE  # pixels a side that are coded together where colour has half the size
@@ -53,7 +55,7 @@ def recode_all(pictures: Tensor, plans: Sequence[Sequence[Saving]]) -> Tensor:
     """
     for turn in range(max(map(len, plans))):
         some = [i for i, plan in enumerate(plans) if len(plan) > turn]
-        chosen = torch.tensor(some, device=pictures.device)
+        chosen = sent(torch.tensor(some), pictures.device)
         saved = _recoded(pictures[chosen], [plans[i][turn] for i in some])
         pictures = pictures.index_copy(0, chosen, saved)
     return pictures
@@ -61,25 +63,31 @@ def recode_all(pictures: Tensor, plans: Sequence[Sequence[Saving]]) -> Tensor:
 
 def _recoded(pictures: Tensor, savings: Sequence[Saving]) -> Tensor:
     device, (height, width) = pictures.device, pictures.shape[-2:]
-    top, left = torch.tensor([saving.phase for saving in savings], device=device).T[:, :, None]
+    numbers = sent(torch.from_numpy(np.stack([_numbers(saving) for saving in savings])), device)
+    steps = numbers[:, 3:].view(-1, 3, 1, SIDE * SIDE)
+    top, left = numbers[:, :1].long(), numbers[:, 1:2].long()
     rows, columns = _blocks(height, device) - top, _blocks(width, device) - left
     rgb = _picked(pictures, rows.clamp(0, height - 1), columns.clamp(0, width - 1))
-    ycc = mixed(TO_YCC, rgb.mul(255).round().clamp(0, 255))
-    offset = torch.tensor([0, MIDDLE, MIDDLE], device=device)[:, None, None]
-    ycc = _rounded(ycc + offset).clamp(0, 255)
-    luma = _coded(ycc[:, :1], [luma_table(saving.quality) for saving in savings])
-    tables = [chroma_table(saving.quality) for saving in savings]
-    half = _coded(_halved(ycc[:, 1:]), tables)
+    ycc = to_ycc(rgb.mul(255).round().clamp(0, 255))
+    ycc = _rounded(ycc + _middles(device)).clamp(0, 255)
+    half = _coded(_halved(ycc[:, 1:]), steps[:, 1:])
     ends = ((height + top - 1) // 2, (width + left - 1) // 2)  # a file knows no colour beyond
     places = (torch.arange(side, device=device) for side in half.shape[-2:])
     half = _picked(half, *(place.minimum(end) for place, end in zip(places, ends, strict=True)))
-    halved = torch.tensor([bool(saving.subsampling) for saving in savings], device=device)
-    colour = torch.where(halved[:, None, None, None], _doubled(half), _coded(ycc[:, 1:], tables))
-    cb, cr = (colour - MIDDLE)[:, :1], (colour - MIDDLE)[:, 1:]
+    whole = _coded(ycc, steps)
+    halved = numbers[:, 2, None, None, None] > 0
+    cb, cr = torch.split(torch.where(halved, _doubled(half), whole[:, 1:]) - MIDDLE, 1, 1)
     parts = RED_BY_CR * cr, GREEN_BY_CB * cb + GREEN_BY_CR * cr, BLUE_BY_CB * cb
-    rgb = (luma + _rounded(torch.cat(parts, 1))).clamp(0, 255) / 255
+    rgb = (whole[:, :1] + _rounded(torch.cat(parts, 1))).clamp(0, 255) / 255
     rows, columns = (torch.arange(side, device=device) for side in (height, width))
     return _picked(rgb, top + rows, left + columns)
+
+
+def _numbers(saving: Saving) -> NDArray[np.float32]:
+    """The phase, the subsampling and the three planes' quantisation tables, one after the other."""
+    luma, chroma = luma_table(saving.quality), chroma_table(saving.quality)
+    head = (*saving.phase, saving.subsampling)
+    return np.concatenate([head, luma, chroma, chroma]).astype(np.float32)
 
 
 def _blocks(length: int, device: torch.device) -> Tensor:
@@ -94,18 +102,28 @@ def _picked(planes: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return last.permute(0, 3, 1, 2)
 
 
-def _coded(planes: Tensor, tables: Sequence[NDArray[np.int64]]) -> Tensor:
-    """(N, C, H, W) in 0 to 255, its blocks' coefficients rounded to multiples of the N tables."""
+def _coded(planes: Tensor, steps: Tensor) -> Tensor:
+    """(N, C, H, W) in 0 to 255, its blocks' coefficients rounded to multiples of (N, C, 1, 64)."""
     count, channels, height, width = planes.shape
-    steps = torch.from_numpy(np.stack(tables)).to(planes.device, torch.float32)
-    steps = steps.view(count, 1, 1, SIDE, 1, SIDE)
-    turn = torch.from_numpy(dct()).to(planes.device, torch.float32)
-    blocks = (planes - MIDDLE).reshape(count, channels, height // SIDE, SIDE, width // SIDE, SIDE)
-    found = torch.einsum("ui,ncyixj,vj->ncyuxv", turn, blocks, turn)
-    found = _rounded(found * 8) / 8  # as finely as an encoder knows them
-    found = found.sign() * _rounded(found.abs() / steps) * steps
-    blocks = torch.einsum("ui,ncyuxv,vj->ncyixj", turn, found, turn)
+    turn = _transform(planes.device)
+    apart = (count, channels, height // SIDE, SIDE, width // SIDE, SIDE)
+    blocks = (planes - MIDDLE).view(apart).transpose(3, 4).reshape(count, channels, -1, SIDE * SIDE)
+    found = _rounded((blocks @ turn.T) * 8) / 8  # as finely as an encoder knows them
+    found = torch.add(found / steps, found.sign(), alpha=0.5).trunc() * steps
+    blocks = (found @ turn).view(*apart[:3], apart[4], SIDE, SIDE).transpose(3, 4)
     return _rounded(blocks.reshape(planes.shape) + MIDDLE).clamp(0, 255)
+
+
+@functools.cache
+def _transform(device: torch.device) -> Tensor:
+    """The transform of a block's 64 values, row by row, as a matrix."""
+    return torch.from_numpy(np.kron(dct(), dct())).to(device, torch.float32)
+
+
+@functools.cache
+def _middles(device: torch.device) -> Tensor:
+    """Of luma none is added, for it has no sign: (3, 1, 1)."""
+    return torch.tensor([0, MIDDLE, MIDDLE], device=device)[:, None, None]
 
 
 def _halved(planes: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from tunectl.errors import UsageError
 from tunectl.knob import SYMBOLS
 from tunectl.seeds import on_cpu
 from tunectl.tasks.base import Evidence, Task
-from tunectl.tasks.camera import TO_YCC, Camera, Cameras, blurred, mixed
+from tunectl.tasks.camera import Camera, Cameras, blurred, to_ycc
 from tunectl.tasks.jpeg import SUBSAMPLINGS, Saving
 from tunectl.tasks.jpeg_batch import through_files
 from tunectl.tasks.visible_noise import visible_noise
@@ -69,7 +69,7 @@ class Photo(Task):
         random = on_cpu(generator)
         cameras = Cameras([Camera.draw(random) for _ in clean], clean.device)
         noise = cameras.noise(clean.expand(-1, 3, -1, -1), level / 255, generator)
-        luma = mixed(TO_YCC, noise)[:, :1]  # a camera's gray picture is that of a colour one
+        luma = to_ycc(noise)[:, :1]  # a camera's gray picture is that of a colour one
         if clean.shape[1] == 1:
             noise = luma
         elif gray is not None:
