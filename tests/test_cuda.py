@@ -104,3 +104,20 @@ def test_a_run_goes_on_on_cuda(photos: Path, tmp_path: Path):
     parts = (load(path, device="cuda", precision="fp32") for path in (where.output, whole.output))
     one, other = (model(picture, alpha=1.0) for model in parts)
     torch.testing.assert_close(one, other, atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("tuner", ["dni", "ftn"])
+def test_a_graph_of_a_step_learns_the_same(photos: Path, tmp_path: Path, tuner: str):
+    options = Options(steps=6, batch=4, draws=2, patch=32)
+    picture, outputs = torch.rand(1, 3, 64, 64), []
+    for compiled in (False, True):
+        where = jobs.Place(
+            photos,
+            tmp_path / f"{compiled}.safetensors",
+            device="cuda",
+            precision="fp32",
+            compiled=compiled,
+        )
+        jobs.train(where, options, "denoise", "unet", [0, 50], TINY_UNET, tuner=tuner)
+        outputs.append(load(where.output, device="cuda", precision="fp32")(picture, alpha=1.0))
+    torch.testing.assert_close(*outputs, atol=2e-3, rtol=0)

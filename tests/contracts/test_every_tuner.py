@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tunectl import checkpoint
-from tunectl.errors import AlphaError
+from tunectl.errors import AlphaError, UsageError
 from tunectl.header import Header, Part
 from tunectl.inference.load import load
 from tunectl.knob import Knob
@@ -103,6 +103,12 @@ def test_weights_made_once_have_the_same_gradients(network, tuner, fields, half,
         if one is not None:
             torch.testing.assert_close(one, other, rtol=1e-5, atol=near)
     assert tuner == "adain" or sorted(calls) == [0, 0.5, 1]
+
+
+def test_a_style_a_picture_cannot_be_compiled():
+    _, model = make("adain-net", "adain", {})
+    with pytest.raises(UsageError, match="cannot be compiled"):
+        model.steps(compiled=True)
 
 
 @every_pair

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from tunectl import checkpoint
-from tunectl.errors import DataError, DivergedError, IncompatibleError, UsageError
+from tunectl.errors import DataError, DivergedError, IncompatibleError, ResourceError, UsageError
 from tunectl.hashing import file_sha256
 from tunectl.header import read_header
 from tunectl.inference.load import load
@@ -171,6 +171,36 @@ def test_micro_batches_change_only_the_order_of_sums(
     )
     for name, tensor in whole.items():
         torch.testing.assert_close(parts[name], tensor, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.skipif(not shutil.which("c++"), reason="no C++ compiler")
+@pytest.mark.parametrize("tuner", [None, "ftn"])
+def test_compiled_steps_change_only_roundings(
+    photos: Path, tmp_path: Path, options: Options, tuner: str | None
+):
+    options = dataclasses.replace(options, steps=4)
+    levels, found = [0, 50] if tuner else [15], []
+    for compiled in (False, True):
+        where = place(photos, tmp_path / f"{compiled}.safetensors", compiled=compiled)
+        jobs.train(where, options, "denoise", "adafm-net", levels, TINY, tuner=tuner)
+        found.append(checkpoint.read(where.output)[1])
+    assert found[0].keys() == found[1].keys()
+    for name, tensor in found[0].items():
+        torch.testing.assert_close(found[1][name], tensor, atol=1e-5, rtol=1e-4)
+
+
+def test_what_cannot_be_compiled_is_said(
+    photos: Path, tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "/nowhere/c++"))
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    torch.compiler.reset()
+    where = place(photos, tmp_path / "m.safetensors", compiled=True)
+    with pytest.raises(ResourceError, match=r"compiled here: .*No working C") as told:
+        train(where, options)
+    assert "leave out --compile" in told.value.hint
+    assert not where.output.exists()
 
 
 def test_pieces_cover_a_step_whoever_takes_them():

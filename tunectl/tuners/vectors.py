@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -56,7 +57,7 @@ class KnotVectors:
         self._vectors: dict[float, Tensor] = {}
         self._places: dict[str, _Place] = {}
         self._rounded = _run_in_half(network)
-        self._compiled_run: Callable[[Tensor, Tensor], Tensor] | None = None
+        self._graph: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def __call__(self, x: Tensor, alpha: float) -> Tensor:
         """As `Tunable`. The graph ends at the vectors."""
@@ -69,15 +70,7 @@ class KnotVectors:
             for knot in sorted((start, end), key=abs, reverse=True):  # the base has no names
                 self._make(knot)
             vector = torch.lerp(self._vectors[start], self._vectors[end], t)
-        if not self.compiled:
-            return self._run(vector, x)
-        if self._compiled_run is None:
-            mode = "reduce-overhead" if x.is_cuda else None
-            self._compiled_run = torch.compile(self._run, dynamic=False, mode=mode)
-        if x.is_cuda:
-            # The last draw's output is done with.
-            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-        return self._compiled_run(vector, x)
+        return self._run_compiled(vector, x) if self.compiled else self._run(vector, x)
 
     def backward(self) -> None:
         """Send on what was gathered."""
@@ -123,6 +116,17 @@ class KnotVectors:
             weights |= {name: halved[name] for name in weights if name in self._rounded}
         output: Tensor = functional_call(self.network, weights, (x,))
         return output
+
+    def _run_compiled(self, vector: Tensor, x: Tensor) -> Tensor:
+        if x.is_cuda:  # the last draw's output is done with
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+        if self._graph is None:
+            mode = "reduce-overhead" if x.is_cuda else None
+            self._graph = torch.compile(self._run, dynamic=False, mode=mode)
+            with warnings.catch_warnings():  # the compiler asks a mixture for its gradient
+                warnings.filterwarnings("ignore", "The .grad attribute")
+                return self._graph(vector, x)
+        return self._graph(vector, x)
 
     def _parts(self, vector: Tensor) -> dict[str, Tensor]:
         parts = torch.split(vector, [place.size for place in self._places.values()])

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Goes on with the bundled `denoise` from its weights, which is all that it is short of.
-#   denoise_further.sh PHOTOS VALIDATION OUT [MINUTES] [START] [BATCH] [OPTIMIZER]
+#   denoise_further.sh PHOTOS VALIDATION OUT [MINUTES] [START] [BATCH] [OPTIMIZER] [OPTION ...]
 # PHOTOS and VALIDATION are folders of clean photos. A long run of the loss that is the PSNR's own,
 # then a short one with many flat patches for the sake of flat borders. Two cores: the defaults.
-# With a GPU, not tried yet: BATCH 64 and OPTIMIZER muon, whose steps count for more.
+# More options of `train` may follow, such as --compile, which a GPU is short of: there a step of 32
+# patches takes as long as one of 128, and many steps count for more than large ones.
 set -euo pipefail
 photos=$1 validation=$2 out=$3 minutes=${4:-120} start=${5:-weights/denoise.safetensors}
 batch=${6:-4} optimizer=${7:-adamw}
@@ -14,6 +15,6 @@ common=(--task denoise --network unet --tuner dni --level 0-75 --power 1.5 --bia
     --card "Gaussian noise, sigma 0 to 75, colour and gray.")
 
 tunectl train "${common[@]}" --minutes "$minutes" --optimizer "$optimizer" --lr 5e-4 --ema 0.999 \
-    --seed 4 --start "$start" -o "$long"
+    --seed 4 --start "$start" "${@:8}" -o "$long"
 tunectl train "${common[@]}" --steps 900 --flat 0.2 --lr 1e-4 --ema 0.99 --store int8 \
-    --seed 5 --start "$long" -o "$out"
+    --seed 5 --start "$long" "${@:8}" -o "$out"
