@@ -136,12 +136,14 @@ class KnotVectors:
 
 def _run_in_half(network: Network) -> frozenset[str]:
     """The parameters of what autocast runs in half precision: convolutions but for the shortcut."""
-    whole = {network.shortcut}
-    whole |= {name for name, site in network.sites.items() if site.after == network.shortcut}
+    whole: tuple[str, ...] = ()
+    if network.shortcut is not None:
+        after = (name for name, site in network.sites.items() if site.after == network.shortcut)
+        whole = (network.shortcut, *after)
     return frozenset(
         f"{name}.{part}"
         for name, module in network.named_modules()
         if isinstance(module, nn.Conv2d)
-        and not any(name == other or name.startswith(f"{other}.") for other in whole)
+        and not any(f"{name}.".startswith(f"{other}.") for other in whole)
         for part, _ in module.named_parameters(recurse=False)
     )
