@@ -107,9 +107,8 @@ def _coded(planes: Tensor, steps: Tensor) -> Tensor:
     count, channels, height, width = planes.shape
     turn = _transform(planes.device)
     apart = (count, channels, height // SIDE, SIDE, width // SIDE, SIDE)
-    blocks = (
-        (planes - MIDDLE).reshape(apart).transpose(3, 4).reshape(count, channels, -1, SIDE * SIDE)
-    )
+    blocks = (planes - MIDDLE).reshape(apart).transpose(3, 4)
+    blocks = blocks.reshape(count, channels, -1, SIDE * SIDE)
     found = _rounded((blocks @ turn.T) * 8) / 8  # as finely as an encoder knows them
     found = torch.add(found / steps, found.sign(), alpha=0.5).trunc() * steps
     blocks = (found @ turn).reshape(*apart[:3], apart[4], SIDE, SIDE).transpose(3, 4)
