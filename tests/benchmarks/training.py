@@ -73,18 +73,18 @@ class Bench:
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, weight_decay=0, fused=True)
         tunable, draws = isinstance(model, Tunable), self.options.draws
         levels = Curriculum("joint" if tunable else None, self.levels)
-        once, forward = steps_of(model, compiled)
+        way = steps_of(model, compiled)
 
         def work() -> None:
             for step in range(STEPS):
-                with once():
+                with way.once():
                     for draw in range(draws):
                         alpha, level = levels(step * draws + draw)
                         clean, noisy = self.patches(step, draw, level)
                         if not last:
                             noisy = noisy.contiguous()
                         with torch.autocast(self.device.type, torch.bfloat16, half):
-                            output = forward(noisy) if alpha is None else forward(noisy, alpha)
+                            output = way.model(*((noisy,) if alpha is None else (noisy, alpha)))
                             loss = self.task.loss("charbonnier", output.float(), clean, level)
                         (loss / draws).backward()
                 nn.utils.clip_grad_norm_(model.parameters(), 0.5, foreach=True)

@@ -111,7 +111,7 @@ def _shared(
     precision: c.PrecisionOption = "auto",
     compile: Annotated[
         bool,
-        typer.Option("--compile", help="Compile the network first, which takes a minute."),
+        typer.Option("--compile", help="Compile the network first: for GPUs; takes a minute."),
     ] = False,
     store: Annotated[
         str, typer.Option(help="fp32, fp16, bf16 or int8: precision of the file.")

@@ -43,6 +43,14 @@ class Watchers:
     log: Callable[[Report], None] = lambda report: None
 
 
+@dataclass(frozen=True)
+class Steps:
+    """The context of a training step, and what is called in it."""
+
+    once: StepContext
+    model: nn.Module
+
+
 def fit(
     model: nn.Module,
     task: Task,
@@ -53,9 +61,9 @@ def fit(
     folder: RunFolder,
     processes: Processes,
     watchers: Watchers,
+    steps: Steps,
     save_every: float,
     stop_after: int | None = None,
-    compiled: bool = False,
 ) -> Report | None:
     """Train the parameters of `model` that require a gradient; leave their average in place.
 
@@ -63,8 +71,8 @@ def fit(
     random number is a function of (seed, step), so that a run which goes on from a state of
     `folder` takes the steps it would have taken. The state is saved every `save_every` seconds, at
     the end, after step `stop_after`, where None is returned, and on SIGINT or SIGTERM, after which
-    KeyboardInterrupt is raised. Only the first of `processes` saves, and calls `watchers`. Where
-    `compiled`, the steps run through `torch.compile`, with other roundings.
+    KeyboardInterrupt is raised. Only the first of `processes` saves, and calls `watchers`.
+    `steps` are those of `model` (`steps_of`).
 
     Raises DivergedError when a gradient is not finite, before any weight is touched, and when the
     error has grown tenfold.
@@ -76,7 +84,6 @@ def fit(
         report = run.report(0.0, validate(0))
         watchers.log(report)
         watchers.show(report)
-    once, forward = steps_of(model, compiled)
     offset, start, first_step = run.seconds, time.monotonic(), run.step
     saved, shown, paused = start, 0.0, 0.0
     validated, logged = (math.floor(run.share * times) for times in (VALIDATIONS, REPORTS))
@@ -85,9 +92,9 @@ def fit(
             if stop_after is not None and run.step >= stop_after:
                 run.save()
                 return None
-            with once():
+            with steps.once():
                 loss = _gradients(
-                    forward, task, curriculum, photos, options, precision, pieces, run.step
+                    steps.model, task, curriculum, photos, options, precision, pieces, run.step
                 )
             clock = offset + time.monotonic() - start if processes.first else 0.0
             run.update(loss, clock, stopped.is_set())
@@ -121,13 +128,14 @@ def fit(
     return run.report(0.0)
 
 
-def steps_of(model: nn.Module, compiled: bool) -> tuple[StepContext, nn.Module]:
-    """The context of a step, and what to call in it."""
+def steps_of(model: nn.Module, compiled: bool) -> Steps:
+    """How `model` is called in its steps; where `compiled`, through `torch.compile`, with other
+    roundings. Raises UsageError for a tuner that cannot be."""
     if isinstance(model, Tunable):
-        return model.steps(compiled), model
+        return Steps(model.steps(compiled), model)
     if compiled:
-        return contextlib.nullcontext, cast(nn.Module, torch.compile(model, dynamic=False))
-    return contextlib.nullcontext, model
+        model = cast(nn.Module, torch.compile(model, dynamic=False))
+    return Steps(contextlib.nullcontext, model)
 
 
 def _gradients(

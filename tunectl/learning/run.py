@@ -22,7 +22,7 @@ from tunectl.images import find_pictures
 from tunectl.learning.calibration import calibrate
 from tunectl.learning.curriculum import Curriculum
 from tunectl.learning.log import Log
-from tunectl.learning.loop import Watchers, fit
+from tunectl.learning.loop import Watchers, fit, steps_of
 from tunectl.learning.options import Options
 from tunectl.learning.photos import Photos, list_photos, load_crops
 from tunectl.learning.place import Place
@@ -84,6 +84,7 @@ def _learn(
 ) -> bool:
     device = processes.device
     precision = pick_precision(device, place.precision)
+    steps = steps_of(model, place.compiled)
     sources, held_out = _split(place)
     folder = RunFolder(place.output)
     run = _description(place, options, header, parent, sources, held_out)
@@ -132,9 +133,9 @@ def _learn(
             folder,
             processes,
             watchers,
+            steps,
             place.save_every,
             place.stop_after,
-            place.compiled,
         )
         frames = validate.sweep() if end and processes.first else []
         if end:

@@ -45,10 +45,10 @@ class KnotVectors:
     """Runs a network at any alpha; what a tuner moves is one vector a knot, made once a step.
 
     A draw mixes all of it by one operation, and by another rounds it for convolutions in half
-    precision: a hundred small tensors, one after the other, keep a GPU waiting for longer than it
-    takes for the pictures. What the draws say of a knot is added up, and goes on to the parameters
-    in `backward`. Where `compiled`, the network runs through `torch.compile`, on CUDA as a graph
-    that is launched at once; this takes every parameter that learns to be part of the vectors.
+    precision: of a hundred small tensors, one after the other, a GPU waits for each launch. What
+    the draws say of a knot is added up, and goes on to the parameters in `backward`. Where
+    `compiled`, the network runs through `torch.compile`, on CUDA as a graph that is launched at
+    once; this takes every parameter that learns to be part of the vectors.
     """
 
     def __init__(self, network: Network, tuner: Tuner, compiled: bool) -> None:

@@ -3,8 +3,8 @@
 #   denoise_further.sh PHOTOS VALIDATION OUT [MINUTES] [START] [BATCH] [OPTIMIZER] [OPTION ...]
 # PHOTOS and VALIDATION are folders of clean photos. A long run of the loss that is the PSNR's own,
 # then a short one with many flat patches for the sake of flat borders. Two cores: the defaults.
-# More options of `train` may follow, such as --compile, which a GPU is short of: there a step of 32
-# patches takes as long as one of 128, and many steps count for more than large ones.
+# More options of `train` may follow. On a GPU a step of 32 patches takes as long as one of 128, and many
+# steps count for more than large ones; --compile is there to shorten them, but not measured yet.
 set -euo pipefail
 photos=$1 validation=$2 out=$3 minutes=${4:-120} start=${5:-weights/denoise.safetensors}
 batch=${6:-4} optimizer=${7:-adamw}
