@@ -31,7 +31,7 @@ from torch import Tensor
 from tunectl.images import find_pictures, read_picture
 from tunectl.inference.load import load
 from tunectl.inference.model import Model
-from tunectl.tasks.camera import blurred
+from tunectl.tasks.blur import blurred
 
 Floats = NDArray[np.float64]
 Bytes = NDArray[np.uint8]

@@ -12,17 +12,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from tunectl.device import sent
+from tunectl.tasks.blur import Blur, blurred
 
 GAMMA = 2.2
 FIRST_TRY = 0.01  # deviation of the noise, in linear light, with which a camera is tried out
 CONTRAST = 0.02  # of luma around a pixel, at which half of the noise that is spared is there
 GRAY_SIDE = 96  # pixels of the mid-gray area that it is tried on
-LEAST_BLUR = 0.2  # deviation in pixels below which a blur is none
 STRAIGHT = 8 / 255  # a level from which tone curves bend the noise
 # BT.601's luma and colour differences, rows, and back.
 TO_YCC = torch.tensor(
@@ -63,17 +64,17 @@ class Camera:
         draw = torch.rand(12, generator=generator).tolist()
         gains = torch.tensor([1.4 + 1.0 * draw[0], 1.0, 1.3 + 0.9 * draw[1]])
         # Rows that sum to 1 keep gray gray; what is off the diagonal mixes noise into colours.
-        off = -0.5 * torch.tensor(draw[2:8]).view(3, 2) * torch.tensor([[1.0, 0.4]])
-        matrix = torch.zeros(3, 3)
+        rows = []
         for row in range(3):
-            matrix[row, (row + 1) % 3], matrix[row, (row + 2) % 3] = off[row]
-            matrix[row, row] = 1 - off[row].sum()
+            one, other = -0.5 * draw[2 + 2 * row], -0.2 * draw[3 + 2 * row]
+            line = [1 - one - other, one, other]
+            rows.append(line[-row:] + line[:-row])
         phase = int(draw[8] * 4 / 0.8)
         kept = torch.rand(6, generator=generator).tolist()
         smooth = max(0.0, 2.0 * kept[0] - 0.4)
         return cls(
             gains,
-            matrix,
+            torch.tensor(rows),
             curve=draw[9] < 0.5,
             read=10 ** (-2.5 + 2 * draw[10]),
             mosaic=(phase // 2, phase % 2) if phase < 4 else None,
@@ -84,6 +85,16 @@ class Camera:
             blotch=2 + 3 * kept[4],
             spared=max(0.0, 0.8 * kept[5] - 0.3),
         )
+
+
+class _Filters(NamedTuple):
+    """What cameras do to noise of one size: the blurs of the fine and the coarse part of each
+    plane, (N, 2, 3); which pixels the filter array sees (N, 3, H, W), and the weight of those
+    around each."""
+
+    smoothing: Blur
+    seen: Tensor
+    neighbours: Tensor
 
 
 class Cameras:
@@ -102,6 +113,7 @@ class Cameras:
         self.curve, self.read = column[0].bool(), column[1]
         self.smooth, self.smooth_colour, self.sharpen = column[2:5]
         self.coarse, self.blotch, self.spared = column[5:]
+        self._filters: dict[tuple[int, int], _Filters] = {}
         self.gains, self.seen = gains[..., None, None], seen.view(-1, 3, 2, 2)
         self.matrix, self.back = matrix.view(-1, 3, 3), back.view(-1, 3, 3)
 
@@ -129,20 +141,32 @@ class Cameras:
         if not self.whole:
             noise = self._demosaiced(noise)
         # Half the difference, so that the picture is the mean of what a camera would make of it.
-        change = (self._developed(raw + noise) - self._developed(raw - noise)) / 2
-        planes = to_ycc(change)
-        luma = self._smoothed(planes[:, :1], self.smooth)
+        more, less = self._developed(torch.stack((raw + noise, raw - noise)))
+        luma, colour = torch.split(self._smoothed(to_ycc((more - less) / 2)), [1, 2], 1)
         luma = luma + self.sharpen * (luma - blurred(luma, 1.0))
-        colour = self._smoothed(planes[:, 1:], self.smooth_colour)
         return mixed(_matrices(raw.device)[1], torch.cat([luma, colour], 1))
 
-    def _smoothed(self, planes: Tensor, deviation: Tensor) -> Tensor:
-        """Noise under the camera's filter: a fine part, and a coarse one of `coarse` its power."""
-        fine = blurred(planes, deviation)
-        blotch = blurred(planes, deviation.maximum(self.blotch))
-        power, other = (part.square().mean((1, 2, 3), keepdim=True) for part in (fine, blotch))
-        ratio = power / other.clamp_min(1e-12)
+    def _smoothed(self, planes: Tensor) -> Tensor:
+        """Noise in luma and colour differences under the camera's filters: fine parts, and coarse
+        ones of `coarse` their power."""
+        both = self._filters_of(planes).smoothing(planes[:, None])
+        luma, colour = torch.split(both.square().mean((3, 4), keepdim=True), [1, 2], 2)
+        power = torch.cat([luma, colour.mean(2, keepdim=True).expand_as(colour)], 2)
+        fine, blotch = both.unbind(1)
+        ratio = power[:, 0] / power[:, 1].clamp_min(1e-12)
         return fine * (1 - self.coarse).sqrt() + blotch * (self.coarse * ratio).sqrt()
+
+    def _filters_of(self, planes: Tensor) -> _Filters:
+        """Made once for each size: the noise on mid-gray mostly has that of the pictures."""
+        height, width = planes.shape[-2:]
+        if (height, width) not in self._filters:
+            fine = torch.cat([self.smooth, self.smooth_colour, self.smooth_colour], 1)
+            deviations = torch.stack([fine, fine.maximum(self.blotch)], 1)
+            seen = self.seen.tile(-(-height // 2), -(-width // 2))[..., :height, :width].to(planes)
+            self._filters[height, width] = _Filters(
+                Blur(height, width, deviations), seen, _spread(seen).clamp_min(1e-6)
+            )
+        return self._filters[height, width]
 
     def _raw(self, pictures: Tensor) -> Tensor:
         """Developed pictures back to the cameras' linear colours."""
@@ -157,10 +181,8 @@ class Cameras:
 
     def _demosaiced(self, noise: Tensor) -> Tensor:
         """(N, 3, H, W) as filter arrays see it, each gap filled from its neighbours, bilinearly."""
-        height, width = noise.shape[-2:]
-        seen = self.seen.tile(-(-height // 2), -(-width // 2))[..., :height, :width].to(noise)
-        filled = _spread(noise * seen) / _spread(seen).clamp_min(1e-6)
-        return torch.where(seen.bool(), noise, filled)
+        _, seen, neighbours = self._filters_of(noise)
+        return torch.where(seen.bool(), noise, _spread(noise * seen) / neighbours)
 
 
 def _spread(planes: Tensor) -> Tensor:
@@ -190,6 +212,7 @@ def _numbers(camera: Camera) -> Tensor:
     return torch.cat([own, camera.gains, _array(camera.mosaic).to(own).flatten()])
 
 
+@functools.cache
 def _array(phase: tuple[int, int] | None) -> Tensor:
     """(3, 2, 2): where red, green and blue are seen, by a filter array or, without one, all."""
     if phase is None:
@@ -211,7 +234,7 @@ def _matrices(device: torch.device) -> tuple[Tensor, Tensor]:
 
 def mixed(matrix: Tensor, pictures: Tensor) -> Tensor:
     """(N, 3, H, W) in other colours, by one matrix (3, 3) or one for each (N, 3, 3)."""
-    return torch.einsum("...ij,...jhw->...ihw", matrix.to(pictures), pictures)
+    return (matrix.to(pictures) @ pictures.flatten(-2)).view(pictures.shape)
 
 
 def _detail(pictures: Tensor) -> Tensor:
@@ -219,31 +242,3 @@ def _detail(pictures: Tensor) -> Tensor:
     luma = to_ycc(pictures)[:, :1]
     contrast = blurred((luma - blurred(luma, 1.0)).square(), 2.0).sqrt()
     return contrast / (contrast + CONTRAST)
-
-
-def blurred(planes: Tensor, deviation: float | Tensor) -> Tensor:
-    """(N, C, H, W) under Gaussians of one deviation in pixels, or of (N, 1, 1, 1), mirrored at the
-    border. Below LEAST_BLUR they stay as they are."""
-    if not isinstance(deviation, Tensor):
-        deviation = torch.full((1,), deviation, device=planes.device)
-    deviation = deviation.view(-1, 1, 1, 1)
-    height, width = planes.shape[-2:]
-    down = _gaussian(height, deviation).to(planes)
-    across = down if width == height else _gaussian(width, deviation).to(planes)
-    return torch.where(deviation < LEAST_BLUR, planes, down @ planes @ across.mT)
-
-
-def _gaussian(side: int, deviation: Tensor) -> Tensor:
-    """Blurs along a line of `side` pixels as matrices (N, 1, side, side), faster than convolutions
-    of one channel.
-
-    The first and last pixel are the mirrors: they stand once.
-    """
-    apart = torch.arange(2 * side - 1, device=deviation.device)
-    bell = (-((apart / deviation.clamp_min(LEAST_BLUR)) ** 2) / 2).clamp_min(-20).exp()[:, :, 0]
-    both_ways = torch.cat([bell[..., 1:side].flip(-1), bell[..., :side]], -1)
-    weights = both_ways.unfold(-1, side, 1).flip(-2)  # at (i, j) that of |i - j|
-    mirrored = bell.unfold(-1, side, 1)  # that of i + j, behind the first
-    weights[..., 1:] += mirrored[..., 1:]
-    weights[..., :-1] += mirrored.flip(-2, -1)[..., :-1]
-    return weights / weights.sum(-1, keepdim=True)

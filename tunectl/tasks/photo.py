@@ -11,7 +11,8 @@ from tunectl.errors import UsageError
 from tunectl.knob import SYMBOLS
 from tunectl.seeds import on_cpu
 from tunectl.tasks.base import Evidence, Task
-from tunectl.tasks.camera import Camera, Cameras, blurred, to_ycc
+from tunectl.tasks.blur import blurred
+from tunectl.tasks.camera import Camera, Cameras, to_ycc
 from tunectl.tasks.jpeg import SUBSAMPLINGS, Saving
 from tunectl.tasks.jpeg_batch import through_files
 from tunectl.tasks.visible_noise import visible_noise
