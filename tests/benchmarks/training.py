@@ -4,9 +4,10 @@
         [--draws 2] [--patch 96] [--device auto] [--rounds 5] [--compile]
 
 Channels last, and bfloat16 where `train` would take it, against plain layout and float32; the
-making of patches, and of what spoils them, against a whole step; each tuner, learned jointly,
-against the network alone; with --compile, the network and DNI as they are against the same through
-`torch.compile`. Medians over the rounds; the defaults are those of `tunectl train`.
+making of patches, and of what spoils them, against a whole step; each tuner, learned jointly and
+on a finished network (`finetune`, as the papers do), against the network alone; with --compile, the
+network and DNI as they are against the same through `torch.compile`. Medians over the rounds; the
+defaults are those of `tunectl train`.
 """
 
 from __future__ import annotations
@@ -50,9 +51,9 @@ class Bench:
         self.device, self.task, self.levels = photos.device, build_task(task), LEVELS[task]
         self.half = pick_precision(self.device, "auto") == torch.bfloat16
 
-    def model(self, tuner: str = "", last: bool = True) -> nn.Module:
+    def model(self, tuner: str = "", last: bool = True, finished: bool = False) -> nn.Module:
         torch.manual_seed(0)
-        net: nn.Module = build_network(self.network, {})
+        net: nn.Module = build_network(self.network, {}).requires_grad_(not finished)
         if tuner:
             net = Tunable(net, build_tuner(tuner, net, TUNERS[tuner], (0.0, 1.0)))
         layout = torch.channels_last if last else torch.contiguous_format
@@ -70,9 +71,11 @@ class Bench:
     ) -> Callable[[], None]:
         """STEPS of them."""
         half, last = self.half and not naive, not naive
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, weight_decay=0, fused=True)
+        learned = [p for p in model.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(learned, lr=1e-5, weight_decay=0, fused=True)
         tunable, draws = isinstance(model, Tunable), self.options.draws
-        levels = Curriculum("joint" if tunable else None, self.levels)
+        joint = any(p.requires_grad for p in (model.network if tunable else model).parameters())
+        levels = Curriculum(("joint" if joint else "endpoint") if tunable else None, self.levels)
         way = steps_of(model, compiled)
 
         def work() -> None:
@@ -87,7 +90,7 @@ class Bench:
                             output = way.model(*((noisy,) if alpha is None else (noisy, alpha)))
                             loss = self.task.loss("charbonnier", output.float(), clean, level)
                         (loss / draws).backward()
-                nn.utils.clip_grad_norm_(model.parameters(), 0.5, foreach=True)
+                nn.utils.clip_grad_norm_(learned, 0.5, foreach=True)
                 optimizer.step()
                 optimizer.zero_grad()
                 loss.item()
@@ -142,6 +145,8 @@ def main() -> None:
     for tuner in TUNERS:
         tuned = bench.steps(bench.model(tuner))
         compare(f"the network alone; with {tuner}, joint", plain, tuned, given.rounds)
+        tuned = bench.steps(bench.model(tuner, finished=True))
+        compare(f"the network alone; {tuner} on a finished one", plain, tuned, given.rounds)
     if given.compile:
         for tuner in ("", "dni"):
             as_is, compiled = (bench.steps(bench.model(tuner), compiled=c) for c in (False, True))
