@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import json
 import sys
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tunectl.cli import choices as c
 from tunectl.cli import console
+from tunectl.cli.outcomes import errors_as_json, print_plan, run_and_tell, setup_of
 from tunectl.cli.strength import check_strengths, parse_strengths
-from tunectl.errors import DiskFullError, TunectlError, UsageError
+from tunectl.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from tunectl.inference.batch import Files, Tally
-    from tunectl.inference.job import Asked, Job, Outcome
-    from tunectl.inference.manifest import Manifest, Setup
-    from tunectl.inference.model import Model
-    from tunectl.inference.restore import Strength
-
-    Runner = Callable[..., Tally]
+    from tunectl.cli.outcomes import Runner
 
 
 def apply(
@@ -178,7 +168,7 @@ def apply(
     tunectl apply photos -m denoise --level 15 -o clean --manifest clean/done.jsonl
     tunectl apply - -o - --format png < noisy.jpg > clean.png
     """
-    with _errors_as_json(as_json and output != "-"):
+    with errors_as_json(as_json and output != "-"):
         from tunectl.hashing import file_sha256
         from tunectl.inference.job import PIPE
         from tunectl.inference.manifest import Manifest
@@ -209,13 +199,13 @@ def apply(
             "quality": fineness,
             "strip_metadata": strip_metadata,
         }
-        setup = _setup(model, settings, hashed=bool(manifest) or (as_json and not dry_run))
+        setup = setup_of(model, settings, hashed=bool(manifest) or (as_json and not dry_run))
         journal = Manifest(manifest, setup) if manifest else None
         if journal and journal.results and not quiet:
             console.say(f"{manifest}: comparing with {journal.results} results")
         jobs = settle(jobs, if_exists, journal, planned)
         if dry_run:
-            _print_plan(jobs, setup, as_json)
+            print_plan(jobs, setup, as_json)
             return
         from tunectl.inference.batch import Files
         from tunectl.inference.load import load
@@ -249,59 +239,9 @@ def apply(
             )
     with console.stoppable():
         batch.remove_leftovers(jobs)
-        tally = _run(run, loaded, jobs, strengths, files, setup, journal, quiet, as_json)
-    if len(jobs) > 1 and (tally.failed or not quiet):
-        console.say(f"tunectl: {tally.done} done, {tally.skipped} skipped, {tally.failed} failed")
+        tally = run_and_tell(run, loaded, jobs, strengths, files, setup, journal, quiet, as_json)
     if tally.failed:
         sys.exit(1)
-
-
-def _run(
-    run: Runner,
-    model: Model,
-    jobs: Sequence[Job],
-    strengths: dict[Asked, Strength],
-    files: Files,
-    setup: Setup,
-    journal: Manifest | None,
-    quiet: bool,
-    as_json: bool,
-) -> Tally:
-    """Do the jobs and tell of each. Raises what stops a run: the one job's error, a full disk."""
-    from tunectl.inference.manifest import entry
-
-    with console.FileProgress(len(jobs), quiet, as_json) as progress:
-
-        def done(outcome: Outcome, tally: Tally) -> None:
-            error = outcome.error
-            result: str | bytes | None = None
-            if as_json:
-                result = json.dumps(entry(outcome, setup))
-            elif outcome.status == "done":
-                result = outcome.data or outcome.job.target
-            progress.show(outcome, result, tally)
-            if error and (len(jobs) == 1 or isinstance(error, DiskFullError)):
-                raise error
-            if error:
-                console.complain(error, progress.say)
-
-        record = journal.journal.append if journal else lambda outcome: None
-        return run(model, jobs, strengths, files, done, record)
-
-
-@contextlib.contextmanager
-def _errors_as_json(wanted: bool) -> Iterator[None]:
-    """Print what stops the command before its first picture as an object on stdout too."""
-    try:
-        yield
-    except TunectlError as error:
-        if wanted:
-            from tunectl.inference.manifest import SCHEMA, failure
-
-            console.emit(
-                json.dumps({"schema": SCHEMA, "status": "failed", "error": failure(error)})
-            )
-        raise
 
 
 def _check_engine(engine: str, workers: int | None, pipes: bool) -> None:
@@ -330,22 +270,3 @@ def _quality(text: str) -> str | int:
     if text.isdecimal() and 1 <= int(text) <= 100:
         return int(text)
     raise UsageError(f"--quality {text!r} is not known", "give auto, keep, or 1 to 100")
-
-
-def _setup(model: str, settings: dict[str, Any], hashed: bool) -> Setup:
-    """What is told of every result."""
-    from tunectl.hashing import file_sha256
-    from tunectl.inference.manifest import Setup
-
-    if not hashed:
-        return Setup(model, None, settings)
-    from tunectl.inference.find import find_model
-
-    return Setup(model, file_sha256(find_model(model)), settings)
-
-
-def _print_plan(jobs: Sequence[Job], setup: Setup, as_json: bool) -> None:
-    from tunectl.inference.manifest import planned
-
-    for job in jobs:
-        console.emit(json.dumps(planned(job, setup)) if as_json else console.plan_line(job))
