@@ -135,8 +135,10 @@ def test_pictures_are_found_by_content(tmp_path: Path):
     Image.fromarray(RGB).save(tmp_path / "deep" / "photo.png")
     (tmp_path / "deep" / "photo.png").rename(tmp_path / "deep" / "no_ending")
     Image.fromarray(RGB).save(tmp_path / ".hidden.png")
-    (tmp_path / "notes.jpg").write_text("not a picture")
+    (tmp_path / "notes.txt").write_text("not a picture")
     assert [path.name for path in find_pictures(tmp_path)] == ["no_ending"]
+    (tmp_path / "lost.JPG").write_bytes(bytes(100))  # to be complained of
+    assert [path.name for path in find_pictures(tmp_path)] == ["no_ending", "lost.JPG"]
     assert read_rgb8(tmp_path / "deep" / "no_ending").shape == (10, 12, 3)
     with pytest.raises(DataError, match="not a folder"):
         find_pictures(tmp_path / "none")

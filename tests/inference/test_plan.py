@@ -34,7 +34,7 @@ def pairs(jobs: list[Job]) -> dict[str, str]:
 def test_a_tree_is_kept_and_what_is_no_input_is_left_out():
     pictures("in/a.png", "in/b/c.jpg", "in/b/no_ending", "in/.hidden.png", "in/.d/e.png")
     pictures("in/.0123abcd-1-0123abcd.tunectl-tmp", "other/f.png", "in/out/old.png", "g.png")
-    Path("in/notes.jpg").write_text("not a picture")
+    Path("in/notes.txt").write_text("not a picture")
     Path("in/link").symlink_to(Path("other").resolve())
     jobs = plan(["in", "g.png"], AUTO, Layout("in/out"))
     assert pairs(jobs) == {

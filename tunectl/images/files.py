@@ -1,4 +1,4 @@
-"""Which files are pictures, told by their first bytes and not by their names."""
+"""Which files are pictures, told by their first bytes, whatever they are called."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tunectl.errors import DataError, PictureError
+from tunectl.images.picture import FORMATS
 
+ENDINGS = {*FORMATS, ".gif"}
 HEAD = 64  # bytes that tell a format
 _STARTS = {
     b"\x89PNG\r\n\x1a\n": "PNG",
@@ -67,7 +69,12 @@ def opened(source: Path | bytes, name: str) -> Iterator[BinaryIO]:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether the file starts like a picture of a format that is known here."""
+    """Whether the file starts like a picture of a format that is known here, or is called like one.
+
+    What is only called so was lost on the way, which whoever reads it has to hear.
+    """
+    if path.suffix.lower() in ENDINGS:
+        return True
     try:
         with open(path, "rb") as file:
             return sniff(file.read(HEAD)) is not None

@@ -71,8 +71,11 @@ def _read(file: BinaryIO, ask: Ask) -> Picture:
     head = file.read(HEAD)
     kind = sniff(head)
     if kind is None:
-        fault = "is not a picture" if head else "is empty"
-        raise PictureError(f"{ask.name}: {fault}", "give a PNG, JPEG, TIFF, WebP, AVIF or BMP")
+        if not head:
+            raise PictureError(f"{ask.name}: is empty", "get an intact copy")
+        raise PictureError(
+            f"{ask.name}: is not a picture", "give a PNG, JPEG, TIFF, WebP, AVIF or BMP"
+        )
     if kind == "PNG":
         return _read_png(file, ask)
     if kind == "TIFF":

@@ -20,10 +20,9 @@ from tunectl.atomic import atomic_write, remove_stale
 from tunectl.errors import PictureError, ResourceError, UsageError
 from tunectl.hashing import file_sha256
 from tunectl.images import find_pictures
-from tunectl.images.picture import FORMATS
+from tunectl.images.files import ENDINGS
 
 LOCAL = "file://"
-ENDINGS = {*FORMATS, ".gif"}
 MANY = 50  # files of one folder far away, from which on it is listed rather than asked for each
 
 
@@ -151,7 +150,7 @@ def key_of(path: Path) -> str:
 
 
 def pictures_below(folder: Path) -> list[Path]:
-    """Every picture, in name order: told by content, of URLs by their endings."""
+    """Every picture, in name order: told by content or ending, of URLs by their endings."""
     if not is_remote(folder):
         return find_pictures(folder)
     with _reached(folder):

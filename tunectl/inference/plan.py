@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tunectl.errors import UsageError
+from tunectl.images.files import ENDINGS
 from tunectl.images.picture import FORMATS, output_format
 from tunectl.inference.job import PIPE, Asked, Job
 from tunectl.inference.manifest import Manifest
 from tunectl.inference.places import (
-    ENDINGS,
     exists,
     full_name,
     is_file,
