@@ -98,9 +98,11 @@ class Bench:
         return work
 
     def only_patches(self) -> None:
+        levels = Curriculum(None, self.levels)
         for step in range(STEPS):
             for draw in range(self.options.draws):
-                self.patches(step, draw, sum(self.levels) / 2)[1].sum().item()
+                _, level = levels(step * self.options.draws + draw)
+                self.patches(step, draw, level)[1].sum().item()
 
 
 def compare(name: str, ours: Callable[[], None], other: Callable[[], None], rounds: int) -> None:
