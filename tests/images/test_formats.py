@@ -190,7 +190,9 @@ def test_avif_is_written_in_full_colour():
 def test_more_than_8_bits_of_an_avif_are_told():
     deep = libvips().Image.black(16, 16, bands=3).copy(interpretation="rgb16").cast("ushort")
     data = deep.heifsave_buffer(compression="av1", bitdepth=10)
-    assert read_picture(data).notes == ["its 10 bits a sample were read as 8"]
+    picture = read_picture(data)
+    assert picture.lost == ["2 of its 10 bits a sample"]
+    assert picture.notes == ["2 of its 10 bits a sample were left out"]
     assert not read_picture(saved(Image.fromarray(RGB), "AVIF")).notes
 
 

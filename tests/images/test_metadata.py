@@ -212,3 +212,51 @@ def test_a_photo_s_tags_and_dates_reach_a_tiff_of_16_bits(tmp_path: Path):
     assert found[0x0132] == "2020:01:01 00:00:00"
     assert found.get_ifd(0x8769)[0x9003] == "2019:01:01 00:00:00"
     assert float(found.get_ifd(0x8769)[0x829A]) == pytest.approx(0.004)
+
+
+def photoshop(*resources: tuple[int, bytes, bytes]) -> bytes:
+    """Resources by number, name and content, as in the segments of a JPEG."""
+    blocks = b""
+    for number, name, content in resources:
+        named = bytes([len(name)]) + name
+        blocks += b"8BIM" + number.to_bytes(2, "big") + named + bytes(len(named) % 2)
+        blocks += len(content).to_bytes(4, "big") + content + bytes(len(content) % 2)
+    parts = [blocks[at : at + 60_000] for at in range(0, len(blocks), 60_000)]
+    head = b"Photoshop 3.0\0"
+    sizes = [(2 + len(head) + len(part)).to_bytes(2, "big") for part in parts]
+    return b"".join(
+        b"\xff\xed" + size + head + part for size, part in zip(sizes, parts, strict=True)
+    )
+
+
+@pytest.mark.parametrize("length", [1, 20, 65_000, 200_001])
+def test_iptc_stays_in_a_jpeg_and_goes_into_a_tiff(length):
+    records = (b"\x1c\x02\x78" + RNG.bytes(length))[:length]
+    thumbnail = (1036, b"old", b"\xff\xd8 not to be kept \xff\xd9")
+    extra = photoshop(thumbnail, (0x0404, b"", records), (1005, b"even", b"odd"))
+    image = Image.fromarray(LOW)
+    picture = read_picture(saved(image, "JPEG", extra=extra, exif=tags(), xmp=XMP))
+    assert picture.iptc == records
+    assert not picture.notes
+    written = encode_picture(picture, "JPEG")
+    again = read_picture(written)
+    assert (again.iptc, again.exif, again.xmp) == (records, picture.exif, XMP)
+    assert b"not to be kept" not in written
+    if length < 60_000:  # Pillow does not put segments together
+        seen = Image.open(io.BytesIO(written)).info["photoshop"]
+        assert seen == {0x0404: records}
+    tagged = Image.open(io.BytesIO(encode_picture(picture, "TIFF"))).tag_v2
+    assert bytes(tagged[33723]) == records
+    for kind in ("JPEG", "TIFF"):
+        stripped = encode_picture(picture, kind, strip_metadata=True)
+        assert read_picture(stripped).iptc is None
+        assert records[:200] not in stripped or length < 20
+
+
+@pytest.mark.parametrize("cut", [0, 3, 8, 11, 15, 40])
+def test_damaged_iptc_never_stops_a_picture(cut):
+    blocks = photoshop((0x0404, b"name", b"\x1c" + bytes(50)))[18:]
+    segment = b"Photoshop 3.0\0" + blocks[:cut]
+    extra = b"\xff\xed" + (2 + len(segment)).to_bytes(2, "big") + segment
+    data = saved(Image.fromarray(LOW), "JPEG", extra=extra)
+    assert read_picture(data).iptc is None

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tunectl.errors import AlphaError, PictureError, ResourceError
-from tunectl.images import Picture, read_picture, write_picture
+from tunectl.images import Picture, encode_picture, read_picture, write_picture
 from tunectl.inference import batch
 from tunectl.inference.batch import AHEAD, Files, Tally, run
 from tunectl.inference.job import Asked, Job, Outcome
@@ -252,3 +252,16 @@ def test_a_tally_counts_and_measures():
         tally.add(Outcome(job, status, pixels=1_000_000 * (status == "done")))
     assert (tally.done, tally.skipped, tally.failed) == (2, 1, 1)
     assert 0.9 < tally.megapixels_per_second <= 1
+
+
+def test_a_file_that_holds_more_than_its_picture_is_not_written_over():
+    film = b"\0\0\0\x18ftypmp42" + bytes(range(256))
+    photo = encode_picture(Picture(PIXELS), "JPEG") + film
+    Path("a.jpg").write_bytes(photo)
+    elsewhere = Job(Path("a.jpg"), Path("b.jpg"), Asked(), "JPEG")
+    in_place = Job(Path("a.jpg"), Path("a.jpg").resolve(), Asked(), "JPEG")
+    done, failed = outcomes([elsewhere, in_place])
+    assert done.status == "done"
+    assert (failed.status, type(failed.error)) == ("failed", PictureError)
+    assert "a.jpg: the 265 bytes behind its picture (a film?) would be lost" in str(failed.error)
+    assert Path("a.jpg").read_bytes() == photo

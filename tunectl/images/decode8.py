@@ -19,7 +19,7 @@ from PIL import (
 )
 
 from tunectl.errors import PictureError
-from tunectl.images import jxl, metadata, plugins
+from tunectl.images import around, jxl, metadata, plugins
 from tunectl.images.ask import Ask
 from tunectl.images.guard import pillow_warnings
 from tunectl.images.picture import Picture
@@ -60,11 +60,12 @@ def read(file: BinaryIO, kind: str, ask: Ask) -> Picture:
     if kind == "JXL":
         picture.exif = metadata.upright(picture.exif)  # its decoder turned it
     picture.tables = getattr(image, "quantization", None)
-    if "mp" in info:
-        picture.notes.append("the further pictures of this MPO file were left out")
+    if kind == "JPEG":
+        _look_around(file, "mp" in info, picture)
     bits = _bits_of_avif(file) if kind == "AVIF" else info.get("bit_depth", 8)  # the latter: HEIC
     if bits > 8:
-        picture.notes.append(f"its {bits} bits a sample were read as 8")
+        picture.lost.append(f"{bits - 8} of its {bits} bits a sample")
+    picture.notes += [f"{what} were left out" for what in picture.lost]
     return picture
 
 
@@ -88,6 +89,16 @@ def _frame(image: ImageFile.ImageFile, ask: Ask) -> Image.Image:
         ask.check_size(*image.size)
     image.load()
     return image
+
+
+def _look_around(file: BinaryIO, several: bool, picture: Picture) -> None:
+    file.seek(0)
+    data = file.read()
+    picture.iptc = around.iptc(data)
+    if several:
+        picture.lost.append("the further pictures of this MPO file")
+    elif size := around.bytes_behind(data):
+        picture.lost.append(f"the {size:,} bytes behind its picture (a film?)")
 
 
 def _bits_of_avif(file: BinaryIO) -> int:

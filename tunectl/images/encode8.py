@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
 from tunectl.errors import PictureError
-from tunectl.images import metadata, plugins
+from tunectl.images import around, metadata, plugins
 from tunectl.images.guard import pillow_warnings
 from tunectl.images.picture import Picture
 
@@ -42,6 +42,8 @@ def encode(picture: Picture, kind: str, quality: int | str, name: str) -> bytes:
             options["exif"] = exif
         if picture.xmp:
             options["xmp"] = picture.xmp
+    if picture.iptc and kind == "JPEG":
+        options["extra"] = around.segments_of_iptc(picture.iptc)
     if picture.dpi and kind in ("JPEG", "BMP"):
         options["dpi"] = picture.dpi
     pixels = np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)

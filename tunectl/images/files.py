@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from tunectl.errors import DataError, PictureError
 from tunectl.images.picture import FORMATS
+from tunectl.images.raw import is_raw
 
 ENDINGS = {*FORMATS, ".gif"}
 HEAD = 64  # bytes that tell a format
@@ -71,13 +72,15 @@ def opened(source: Path | bytes, name: str) -> Iterator[BinaryIO]:
 def is_picture(path: Path) -> bool:
     """Whether the file starts like a picture of a format that is known here, or is called like one.
 
-    What is only called so was lost on the way, which whoever reads it has to hear.
+    What is only called so was lost on the way, which whoever reads it has to hear. A raw file is
+    none.
     """
     if path.suffix.lower() in ENDINGS:
         return True
     try:
         with open(path, "rb") as file:
-            return sniff(file.read(HEAD)) is not None
+            kind = sniff(file.read(HEAD))
+            return kind is not None and not is_raw(file, kind, path.name)
     except OSError:
         return False
 

@@ -36,7 +36,7 @@ class Picture:
     multiplied into the colours. Both are memmaps where the picture is large. They lie as stored:
     a viewer turns them as the orientation in `exif` says. `format` is Pillow's name of the format
     it came in. `tables` are a JPEG's quantisation tables, in rows of the block. `notes` are what
-    a user should be told, one phrase each.
+    a user should be told, one phrase each; `lost` are things that the file holds beside this.
     """
 
     pixels: NDArray[Any]
@@ -45,9 +45,11 @@ class Picture:
     icc: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
+    iptc: bytes | None = None
     dpi: tuple[float, float] | None = None
     tables: dict[int, list[int]] | None = None
     notes: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
 
     @property
     def peak(self) -> int:

@@ -19,6 +19,7 @@ from tunectl.images.ask import Ask
 from tunectl.images.files import HEAD, opened, sniff
 from tunectl.images.guard import clear_errors
 from tunectl.images.picture import Picture
+from tunectl.images.raw import is_raw
 
 MAX_PIXELS = 2_000_000_000
 
@@ -70,6 +71,8 @@ def rgb8(picture: Picture, path: Path) -> NDArray[np.uint8]:
 def _read(file: BinaryIO, ask: Ask) -> Picture:
     head = file.read(HEAD)
     kind = sniff(head)
+    if is_raw(file, kind, ask.name):
+        raise PictureError(f"{ask.name}: is a raw file", "develop it first")
     if kind is None:
         if not head:
             raise PictureError(f"{ask.name}: is empty", "get an intact copy")

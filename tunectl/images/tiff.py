@@ -18,7 +18,7 @@ from tunectl.images.picture import Picture
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
 STRIPS, CHANNELS, ROWS, STRIP_BYTES, PLANES, PREDICTOR = 273, 277, 278, 279, 284, 317
 TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES = 322, 323, 324, 325
-EXTRA, SAMPLE_FORMAT, XMP, ICC, FAX_OPTIONS = 338, 339, 700, 34675, 292
+EXTRA, SAMPLE_FORMAT, XMP, IPTC, ICC, FAX_OPTIONS = 338, 339, 700, 33723, 34675, 292
 _PLACES = frozenset({STRIPS, STRIP_BYTES, TILES, TILE_BYTES})  # each may be a long list
 _OF_A_PLANE = {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, CHANNELS, ROWS, PLANES}
 _OF_A_PLANE |= {PREDICTOR, TILE_WIDTH, TILE_HEIGHT, SAMPLE_FORMAT, FAX_OPTIONS, *_PLACES}
@@ -207,6 +207,8 @@ def _described(picture: Picture, channels: int, order: ifd.Order) -> ifd.Directo
         found[tag] = ifd.value(ifd.RATIONAL, [ratio.numerator, ratio.denominator], order)
     if picture.xmp:
         found[XMP] = ifd.Value(ifd.BYTE, len(picture.xmp), picture.xmp)
+    if picture.iptc:
+        found[IPTC] = ifd.Value(ifd.UNDEFINED, len(picture.iptc), picture.iptc)
     if picture.icc:
         found[ICC] = ifd.Value(ifd.UNDEFINED, len(picture.icc), picture.icc)
     return found

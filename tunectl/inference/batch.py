@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 
-from tunectl.errors import ResourceError, TunectlError, is_out_of_memory
+from tunectl.errors import PictureError, ResourceError, TunectlError, is_out_of_memory
 from tunectl.hashing import file_sha256
 from tunectl.images import MAX_PIXELS, Picture, encode_picture, read_picture
 from tunectl.inference import places
@@ -155,6 +155,7 @@ def _restore(
     outcome = Outcome(job, "failed")
     try:
         source = reading.result()
+        _check_in_place(job, source.picture)
         started = time.perf_counter() - source.seconds
         source.seconds = 0.0
         outcome = replace(
@@ -176,6 +177,14 @@ def _restore(
         seconds=time.perf_counter() - started,
     )
     return outcome, restored
+
+
+def _check_in_place(job: Job, picture: Picture) -> None:
+    if not picture.lost or job.output is None or job.source is None:
+        return
+    if places.key_of(job.output) == places.key_of(job.source):
+        lost = " and ".join(picture.lost)
+        raise PictureError(f"{job.name}: {lost} would be lost in place", "write elsewhere with -o")
 
 
 def _write(

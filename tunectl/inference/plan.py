@@ -62,7 +62,10 @@ def plan(inputs: Sequence[str], asked: Sequence[Asked], layout: Layout) -> list[
     _refuse_contradictions(inputs, asked, layout, one)
     found = list(_find(inputs, layout))
     if not found:
-        raise UsageError("there are no pictures among the inputs", "name pictures or folders")
+        raise UsageError(
+            "there are no pictures among the inputs",
+            "name pictures or folders; raw files have to be developed first",
+        )
     if one and len(found) * len(asked) > 1:
         raise UsageError(
             f"{layout.output}: one file cannot take {len(found) * len(asked)} results",

@@ -1,0 +1,95 @@
+"""What would be lost without a word: raw files taken for their preview, films behind a photo."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import handmade
+import numpy as np
+import pytest
+from handmade import saved
+from PIL import Image
+
+from tunectl.errors import PictureError
+from tunectl.images import find_pictures, ifd, read_picture
+
+RNG = np.random.default_rng(0)
+SMALL = RNG.integers(0, 256, (12, 17, 3)).astype(np.uint8)
+PURPOSE, PHOTOMETRIC, INNER, DNG_VERSION = 254, 262, 330, 50706
+FILM = b"\0\0\0\x18ftypmp42" + bytes(range(256)) * 40
+
+
+def nested(purpose: int, photometric: int) -> bytes:
+    """A TIFF of `purpose` with another picture, of a photometric kind, in a directory inside."""
+    other = RNG.integers(0, 256, (24, 34, 3)).astype(np.uint8)
+    tags = {PURPOSE: (4, [purpose]), INNER: (4, [0])}
+    data = bytearray(handmade.tiff(SMALL, tags=tags, more_pages=(other,)))
+    reader = ifd.Reader(io.BytesIO(data))
+    first, inner = reader.offsets(2)
+    for at, number, size in (
+        (reader.place(first, INNER), inner, 4),
+        (reader.next_pointer(first), 0, 4),
+        (reader.place(inner, PHOTOMETRIC), photometric, 2),
+    ):
+        data[at : at + size] = number.to_bytes(size, "little")
+    return bytes(data)
+
+
+def canon() -> bytes:
+    """A TIFF whose directory begins at 16, behind Canon's mark."""
+    data = bytearray(handmade.tiff(SMALL))
+    start = int.from_bytes(data[4:8], "little")
+    directory = ifd.Reader(io.BytesIO(data)).read(start)
+    behind = ifd.pack(directory, 16, "little")
+    data[4:8] = (16).to_bytes(4, "little")
+    return bytes(data[:8]) + b"CR\2\0" + bytes(4) + behind
+
+
+RAW = {
+    "preview": nested(1, 2),
+    "filter array": nested(0, 32803),
+    "linear": nested(0, 34892),
+    "dng": handmade.tiff(SMALL, tags={DNG_VERSION: (4, [1])}),
+    "canon": canon(),
+}
+
+
+@pytest.mark.parametrize("kind", RAW)
+def test_a_raw_file_is_not_taken_for_its_preview(kind, tmp_path: Path):
+    for name in ("a.nef", "no_ending", "a.tif"):
+        (tmp_path / name).write_bytes(RAW[kind])
+        with pytest.raises(PictureError, match="is a raw file") as error:
+            read_picture(tmp_path / name)
+        assert "develop" in error.value.hint
+    assert find_pictures(tmp_path) == [tmp_path / "a.tif"]  # it says that it is none
+
+
+def test_an_ending_tells_a_raw_file_where_the_content_says_tiff_or_nothing(tmp_path: Path):
+    for name, data in (("a.srw", handmade.tiff(SMALL)), ("a.CR3", b"\0\0\0\x18ftypcrx " + FILM)):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(PictureError, match="is a raw file"):
+            read_picture(tmp_path / name)
+    assert find_pictures(tmp_path) == []
+    (tmp_path / "b.nef").write_bytes(saved(Image.fromarray(SMALL), "PNG"))
+    assert np.array_equal(read_picture(tmp_path / "b.nef").pixels, SMALL)
+
+
+def test_smaller_copies_inside_a_picture_make_it_no_raw_file(tmp_path: Path):
+    for data in (nested(0, 2), handmade.tiff(SMALL), handmade.tiff(SMALL, ">")):
+        (tmp_path / "a").write_bytes(data)
+        assert np.array_equal(read_picture(tmp_path / "a").pixels, SMALL)
+        assert find_pictures(tmp_path) == [tmp_path / "a"]
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_what_lies_behind_a_jpeg_is_told(progressive):
+    photo = Image.fromarray(RNG.integers(0, 256, (80, 64, 3)).astype(np.uint8))
+    exif = Image.Exif()
+    exif[0x010E] = "\xff\xd9 in a tag is no end".encode("latin-1")
+    data = saved(photo, "JPEG", progressive=progressive, exif=exif, restart_marker_blocks=2)
+    for harmless in (b"", bytes(5000), b"\xff\xd9", b"padding"):
+        assert not read_picture(data + harmless).notes
+    (note,) = read_picture(data + FILM).notes
+    size = len(FILM.strip(bytes(1)))
+    assert note == f"the {size:,} bytes behind its picture (a film?) were left out"

@@ -1,0 +1,53 @@
+"""Raw files of cameras: most are TIFFs whose first picture is a small preview.
+
+Whoever took that for the photo would write a thumbnail, in place even over the raw file itself.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import BinaryIO
+
+from tunectl.images import ifd
+
+ENDINGS = {
+    *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr"),
+    *(".iiq", ".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf"),
+    *(".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
+}
+PURPOSE, PHOTOMETRIC, INNER, DNG_VERSION = 254, 262, 330, 50706
+PLACES = frozenset({273, 279, 324, 325})  # of strips and tiles: long lists
+REDUCED = 1  # the bit of a picture's purpose that says: a smaller one of another in the file
+SENSOR = {32803, 34892}  # photometric kinds: a filter array, linear raw
+MOST_INNER = 16  # directories that are looked into
+
+
+def is_raw(file: BinaryIO, kind: str | None, name: str) -> bool:
+    """Whether it is a raw file, by its content, or by its name where that says no more than TIFF.
+
+    `kind` is what `sniff` says of it.
+    """
+    if kind not in (None, "TIFF"):
+        return False
+    if PurePath(name).suffix.lower() in ENDINGS:
+        return True
+    return kind == "TIFF" and _tells(file)
+
+
+def _tells(file: BinaryIO) -> bool:
+    try:
+        reader = ifd.Reader(file)
+        file.seek(8)
+        if file.read(4) == b"CR\2\0" and reader.first == 16:  # Canon's
+            return True
+        first = reader.read(reader.first, skip=PLACES)
+        inner = ifd.numbers(first.get(INNER), reader.order)[:MOST_INNER]
+        kinds = {_number(reader.read(at, PLACES), PHOTOMETRIC, reader.order) for at in inner}
+    except ValueError:  # damaged, which reading it will say
+        return False
+    preview = bool(inner) and _number(first, PURPOSE, reader.order) & REDUCED != 0
+    return DNG_VERSION in first or preview or not SENSOR.isdisjoint(kinds)
+
+
+def _number(tags: ifd.Directory, tag: int, order: ifd.Order) -> int:
+    return (ifd.numbers(tags.get(tag), order) or [0])[0]
