@@ -93,3 +93,10 @@ def test_what_lies_behind_a_jpeg_is_told(progressive):
     (note,) = read_picture(data + FILM).notes
     size = len(FILM.strip(bytes(1)))
     assert note == f"the {size:,} bytes behind its picture (a film?) were left out"
+
+
+def test_layers_of_a_tiff_are_told():
+    picture = read_picture(handmade.tiff(SMALL, tags={37724: (4, [7] * 100)}))
+    assert picture.lost == ["its layers"]
+    assert picture.notes == ["its layers were left out"]
+    assert not read_picture(handmade.tiff(SMALL)).lost

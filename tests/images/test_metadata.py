@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from pathlib import Path
 
 import handmade
@@ -235,12 +236,14 @@ def test_iptc_stays_in_a_jpeg_and_goes_into_a_tiff(length):
     thumbnail = (1036, b"old", b"\xff\xd8 not to be kept \xff\xd9")
     extra = photoshop(thumbnail, (0x0404, b"", records), (1005, b"even", b"odd"))
     image = Image.fromarray(LOW)
-    picture = read_picture(saved(image, "JPEG", extra=extra, exif=tags(), xmp=XMP))
-    assert picture.iptc == records
+    data = saved(image, "JPEG", extra=extra, exif=tags(), xmp=XMP, comment=b"a remark")
+    picture = read_picture(data)
+    assert (picture.iptc, picture.comment) == (records, b"a remark")
     assert not picture.notes
     written = encode_picture(picture, "JPEG")
     again = read_picture(written)
     assert (again.iptc, again.exif, again.xmp) == (records, picture.exif, XMP)
+    assert again.comment == b"a remark"
     assert b"not to be kept" not in written
     if length < 60_000:  # Pillow does not put segments together
         seen = Image.open(io.BytesIO(written)).info["photoshop"]
@@ -250,6 +253,7 @@ def test_iptc_stays_in_a_jpeg_and_goes_into_a_tiff(length):
     for kind in ("JPEG", "TIFF"):
         stripped = encode_picture(picture, kind, strip_metadata=True)
         assert read_picture(stripped).iptc is None
+        assert b"a remark" not in stripped
         assert records[:200] not in stripped or length < 20
 
 
@@ -260,3 +264,22 @@ def test_damaged_iptc_never_stops_a_picture(cut):
     extra = b"\xff\xed" + (2 + len(segment)).to_bytes(2, "big") + segment
     data = saved(Image.fromarray(LOW), "JPEG", extra=extra)
     assert read_picture(data).iptc is None
+
+
+def test_words_and_colour_of_a_png_stay():
+    chunks = [
+        (b"gAMA", (45455).to_bytes(4, "big")),
+        (b"cHRM", bytes(range(32))),
+        (b"tEXt", b"Author\0somebody"),
+        (b"zTXt", b"parameters\0\0" + zlib.compress(b"a cat, 20 steps")),
+        (b"iTXt", "Title\0\0\0\0\0Gr\u00fc\u00dfe".encode()),
+    ]
+    around = [b"".join(handmade.chunk(*chunk) for chunk in part) for part in (chunks, chunks[2:3])]
+    picture = read_picture(handmade.png(LOW, before=around[0], after=around[1]))
+    assert picture.chunks == [*chunks, chunks[2]]
+    picture.xmp = XMP
+    again = read_picture(encode_picture(picture, "PNG"))
+    assert (again.chunks, again.xmp) == (picture.chunks, XMP)
+    stripped = read_picture(encode_picture(picture, "PNG", strip_metadata=True))
+    assert (stripped.chunks, stripped.xmp) == (chunks[:2], None)
+    assert not read_picture(encode_picture(picture, "TIFF")).chunks

@@ -61,11 +61,11 @@ def read(file: BinaryIO, kind: str, ask: Ask) -> Picture:
         picture.exif = metadata.upright(picture.exif)  # its decoder turned it
     picture.tables = getattr(image, "quantization", None)
     if kind == "JPEG":
+        picture.comment = info.get("comment")
         _look_around(file, "mp" in info, picture)
     bits = _bits_of_avif(file) if kind == "AVIF" else info.get("bit_depth", 8)  # the latter: HEIC
     if bits > 8:
         picture.lost.append(f"{bits - 8} of its {bits} bits a sample")
-    picture.notes += [f"{what} were left out" for what in picture.lost]
     return picture
 
 

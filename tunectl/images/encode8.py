@@ -44,6 +44,8 @@ def encode(picture: Picture, kind: str, quality: int | str, name: str) -> bytes:
             options["xmp"] = picture.xmp
     if picture.iptc and kind == "JPEG":
         options["extra"] = around.segments_of_iptc(picture.iptc)
+    if picture.comment and kind == "JPEG":
+        options["comment"] = picture.comment
     if picture.dpi and kind in ("JPEG", "BMP"):
         options["dpi"] = picture.dpi
     pixels = np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)

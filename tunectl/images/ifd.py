@@ -109,6 +109,10 @@ class Reader:
                 found += self.extents(inner, tag)
         return found
 
+    def has(self, at: int, tag: int) -> bool:
+        """Whether the directory at `at` has a tag, of whatever size."""
+        return tag in self._entries(at)
+
     def place(self, at: int, tag: int) -> int:
         """Where the value of a tag stands that the directory at `at` has."""
         return self._entries(at)[tag][2].start

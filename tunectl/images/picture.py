@@ -37,6 +37,8 @@ class Picture:
     a viewer turns them as the orientation in `exif` says. `format` is Pillow's name of the format
     it came in. `tables` are a JPEG's quantisation tables, in rows of the block. `notes` are what
     a user should be told, one phrase each; `lost` are things that the file holds beside this.
+    `comment` is a JPEG's; `chunks` are kinds and contents of those of a PNG that say how its
+    colours are meant, or words.
     """
 
     pixels: NDArray[Any]
@@ -46,6 +48,8 @@ class Picture:
     exif: bytes | None = None
     xmp: bytes | None = None
     iptc: bytes | None = None
+    comment: bytes | None = None
+    chunks: list[tuple[bytes, bytes]] = field(default_factory=list)
     dpi: tuple[float, float] | None = None
     tables: dict[int, list[int]] | None = None
     notes: list[str] = field(default_factory=list)

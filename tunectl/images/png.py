@@ -15,7 +15,9 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEAD = len(SIGNATURE) + 25  # signature and IHDR
 _MOST_CHUNKS = 1 << 20
 _MOST_TEXT = 16 << 20  # of one chunk's content, unpacked
-_WANTED = (b"acTL", b"iCCP", b"eXIf", b"pHYs", b"iTXt", b"zTXt", b"tEXt")
+COLOUR = (b"cICP", b"sRGB", b"gAMA", b"cHRM")
+_TEXT = (b"iTXt", b"zTXt", b"tEXt")
+_WANTED = (b"acTL", b"iCCP", b"eXIf", b"pHYs", *_TEXT, *COLOUR)
 _XMP = b"XML:com.adobe.xmp\0"
 _OLD_EXIF = b"Raw profile type exif\0"  # ImageMagick's, from before PNG had eXIf
 
@@ -31,6 +33,7 @@ class PngHeader:
     interlaced: bool
     frames: int = 1
     tags: Tags = field(default_factory=Tags)
+    chunks: list[tuple[bytes, bytes]] = field(default_factory=list)  # as of a `Picture`
 
 
 def read_header(file: BinaryIO) -> PngHeader:
@@ -78,6 +81,8 @@ def _take(header: PngHeader, kind: bytes, data: bytes) -> None:
         text = data[len(_OLD_EXIF) :]
         words = _unpack(text[1:]) if kind == b"zTXt" else text
         header.tags.exif = bytes.fromhex(b"".join(words.split(b"\n")[3:]).decode("ascii"))
+    elif kind in COLOUR or (kind in _TEXT and not data.startswith((_XMP, _OLD_EXIF))):
+        header.chunks.append((kind, data))
 
 
 def _unpack(data: bytes) -> bytes:
@@ -90,8 +95,9 @@ def _unpack(data: bytes) -> bytes:
 
 
 def chunks(picture: Picture) -> bytes:
-    """The chunks that hold the picture's profile, density, EXIF and XMP, to stand before IDAT."""
-    found = b""
+    """The chunks that hold the picture's profile, density, EXIF, XMP and what else a PNG had, to
+    stand before IDAT."""
+    found = b"".join(_chunk(kind, data) for kind, data in picture.chunks)
     if picture.icc:
         found += _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(picture.icc))
     if picture.dpi:

@@ -46,9 +46,11 @@ def read_picture(
             clear_errors(name, "is damaged", "get an intact copy"),
             opened(source, name) as file,
         ):
-            return _read(file, ask)
+            picture = _read(file, ask)
     except OSError as error:
         raise PictureError(f"{name}: {error.strerror}", "check the file's name") from error
+    picture.notes += [f"{what} were left out" for what in picture.lost]
+    return picture
 
 
 def read_rgb8(path: Path) -> NDArray[np.uint8]:
@@ -101,7 +103,8 @@ def _read_png(file: BinaryIO, ask: Ask) -> Picture:
         raise PictureError(f"{ask.name}: is animated in 16 bits", "save the frame as a PNG")
     else:
         pixels, alpha = decode8.frame_of_png(file, ask)
-    return metadata.take_over(Picture(pixels, alpha, "PNG"), header.tags)
+    picture = Picture(pixels, alpha, "PNG", chunks=header.chunks)
+    return metadata.take_over(picture, header.tags)
 
 
 def _read_tiff(file: BinaryIO, ask: Ask) -> Picture:
@@ -115,6 +118,8 @@ def _read_tiff(file: BinaryIO, ask: Ask) -> Picture:
     else:
         pixels, alpha = deep.read_pixels(file, "TIFF", ask.name, frame)
     picture = metadata.take_over(Picture(pixels, alpha, "TIFF"), header.tags)
+    if header.layers:
+        picture.lost.append("its layers")
     if header.multiplied and alpha is not None:
         picture.notes.append("colours multiplied by the opacity were made straight")
     return picture

@@ -19,6 +19,7 @@ WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 
 STRIPS, CHANNELS, ROWS, STRIP_BYTES, PLANES, PREDICTOR = 273, 277, 278, 279, 284, 317
 TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES = 322, 323, 324, 325
 EXTRA, SAMPLE_FORMAT, XMP, IPTC, ICC, FAX_OPTIONS = 338, 339, 700, 33723, 34675, 292
+LAYERS = 37724
 _PLACES = frozenset({STRIPS, STRIP_BYTES, TILES, TILE_BYTES})  # each may be a long list
 _OF_A_PLANE = {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, CHANNELS, ROWS, PLANES}
 _OF_A_PLANE |= {PREDICTOR, TILE_WIDTH, TILE_HEIGHT, SAMPLE_FORMAT, FAX_OPTIONS, *_PLACES}
@@ -27,7 +28,7 @@ _LAYOUT = _OF_A_PLANE | {254, 255, *range(263, 266), *range(280, 284), *range(28
 _LAYOUT |= {metadata.DENSITY_UNIT, 297, 301, 320, 321, *range(332, 348), 351, *range(512, 533)}
 _LAYOUT |= {XMP, ICC}
 _LAYOUT |= {330, 400}  # point to further directories
-_LAYOUT |= {34377, 37724}  # Photoshop's thumbnail and layers, as they were before
+_LAYOUT |= {34377, LAYERS}  # Photoshop's: the former a thumbnail; both as they were before
 COLOURS = {0: 1, 1: 1, 2: 3, 5: 4}  # by photometric kind: gray from white, gray, RGB, CMYK
 PALETTE, YCBCR, JPEG = 3, 6, 7
 _DEFLATE = 8
@@ -47,6 +48,7 @@ class TiffHeader:
     compression: int
     planes: int  # that lie apart; 0 where samples lie side by side
     multiplied: bool  # opacity into the colours
+    layers: bool  # of which the page is what they make together
     tags: metadata.Tags
 
 
@@ -58,7 +60,7 @@ def pages(file: BinaryIO) -> list[int]:
 def read_header(file: BinaryIO, at: int) -> TiffHeader:
     """The page whose directory is at `at`. Raises ValueError where it is damaged."""
     reader = ifd.Reader(file)
-    found = reader.read(at, skip=_PLACES)
+    found = reader.read(at, skip=_PLACES | {LAYERS})  # which may be as large as the picture
 
     def number(tag: int, missing: int) -> int:
         return (ifd.numbers(found.get(tag), reader.order) or [missing])[0]
@@ -77,6 +79,7 @@ def read_header(file: BinaryIO, at: int) -> TiffHeader:
         compression=number(COMPRESSION, 1),
         planes=number(CHANNELS, 1) if number(PLANES, 1) == 2 else 0,
         multiplied=number(EXTRA, 0) == 1,
+        layers=reader.has(at, LAYERS),
         tags=tags,
     )
 

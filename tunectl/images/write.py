@@ -43,8 +43,9 @@ def write_picture(
     PNG and TIFF are lossless, and so are WebP and JPEG XL unless `quality` is a number. "auto"
     writes JPEG, AVIF and HEIC at quality 95, 4:4:4, and a JPEG that was one with its own tables
     if they are at least as fine; "keep" writes a JPEG with exactly the tables it had; 1 to 100 is
-    taken as it is. `strip_metadata` leaves out EXIF, XMP, IPTC and density, but keeps the profile
-    and which way up the picture is. Raises PictureError where the format cannot hold the picture.
+    taken as it is. `strip_metadata` leaves out EXIF, XMP, IPTC, words and density, but keeps the
+    profile and which way up the picture is. Raises PictureError where the format cannot hold the
+    picture.
     """
     kind = kind or output_format(path)
     with atomic_write(path) as file:
@@ -75,7 +76,10 @@ def _encode(
     picture = replace(picture, icc=icc)
     if strip:
         exif = metadata.only_orientation(picture.exif)
-        picture = replace(picture, exif=exif, xmp=None, iptc=None, dpi=None)
+        colour = [chunk for chunk in picture.chunks if chunk[0] in png.COLOUR]
+        picture = replace(
+            picture, exif=exif, xmp=None, iptc=None, comment=None, dpi=None, chunks=colour
+        )
     with clear_errors(name, "cannot be encoded", "write a PNG, or leave out the metadata"):
         if kind == "PNG":
             deep.write_png(file, picture.pixels, picture.alpha, png.chunks(picture))
