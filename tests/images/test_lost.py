@@ -12,7 +12,7 @@ from handmade import saved
 from PIL import Image
 
 from tunectl.errors import PictureError
-from tunectl.images import find_pictures, ifd, read_picture
+from tunectl.images import find_pictures, ifd, plugins, read_picture
 
 RNG = np.random.default_rng(0)
 SMALL = RNG.integers(0, 256, (12, 17, 3)).astype(np.uint8)
@@ -100,3 +100,15 @@ def test_layers_of_a_tiff_are_told():
     assert picture.lost == ["its layers"]
     assert picture.notes == ["its layers were left out"]
     assert not read_picture(handmade.tiff(SMALL)).lost
+
+
+def test_depth_and_auxiliary_pictures_of_a_heic_are_told(monkeypatch: pytest.MonkeyPatch):
+    data = b"\0\0\0\x18ftypheic" + bytes(16)
+    photo = Image.fromarray(SMALL)
+    monkeypatch.setattr(plugins, "opener", lambda kind, name: lambda file: photo)
+    for info in ({}, {"aux": {}, "depth_images": []}):
+        photo.info = info
+        assert not read_picture(data).lost
+    for info in ({"aux": {"urn:com:apple:photo:2020:aux:hdrgainmap": [3]}}, {"depth_images": [1]}):
+        photo.info = info
+        assert read_picture(data).lost == ["its depth and auxiliary pictures"]

@@ -63,6 +63,8 @@ def read(file: BinaryIO, kind: str, ask: Ask) -> Picture:
     if kind == "JPEG":
         picture.comment = info.get("comment")
         _look_around(file, "mp" in info, picture)
+    if info.get("depth_images") or info.get("aux"):  # of a HEIC
+        picture.lost.append("its depth and auxiliary pictures")
     bits = _bits_of_avif(file) if kind == "AVIF" else info.get("bit_depth", 8)  # the latter: HEIC
     if bits > 8:
         picture.lost.append(f"{bits - 8} of its {bits} bits a sample")

@@ -16,7 +16,7 @@ ENDINGS = {
     *(".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
 }
 PURPOSE, PHOTOMETRIC, INNER, DNG_VERSION = 254, 262, 330, 50706
-PLACES = frozenset({273, 279, 324, 325})  # of strips and tiles: long lists
+SKIPPED = frozenset({273, 279, 324, 325, 37724})  # places of strips and tiles, and layers
 REDUCED = 1  # the bit of a picture's purpose that says: a smaller one of another in the file
 SENSOR = {32803, 34892}  # photometric kinds: a filter array, linear raw
 MOST_INNER = 16  # directories that are looked into
@@ -40,9 +40,9 @@ def _tells(file: BinaryIO) -> bool:
         file.seek(8)
         if file.read(4) == b"CR\2\0" and reader.first == 16:  # Canon's
             return True
-        first = reader.read(reader.first, skip=PLACES)
+        first = reader.read(reader.first, skip=SKIPPED)
         inner = ifd.numbers(first.get(INNER), reader.order)[:MOST_INNER]
-        kinds = {_number(reader.read(at, PLACES), PHOTOMETRIC, reader.order) for at in inner}
+        kinds = {_number(reader.read(at, SKIPPED), PHOTOMETRIC, reader.order) for at in inner}
     except ValueError:  # damaged, which reading it will say
         return False
     preview = bool(inner) and _number(first, PURPOSE, reader.order) & REDUCED != 0
