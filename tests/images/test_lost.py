@@ -104,7 +104,8 @@ def test_layers_of_a_tiff_are_told():
 
 def test_depth_and_auxiliary_pictures_of_a_heic_are_told(monkeypatch: pytest.MonkeyPatch):
     data = b"\0\0\0\x18ftypheic" + bytes(16)
-    photo = Image.fromarray(SMALL)
+    photo = Image.open(io.BytesIO(saved(Image.fromarray(SMALL), "PNG")))
+    photo.load()
     monkeypatch.setattr(plugins, "opener", lambda kind, name: lambda file: photo)
     for info in ({}, {"aux": {}, "depth_images": []}):
         photo.info = info
