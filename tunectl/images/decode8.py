@@ -98,7 +98,7 @@ def _look_around(file: BinaryIO, several: bool, picture: Picture) -> None:
     data = file.read()
     picture.iptc = around.iptc(data)
     if several:
-        picture.lost.append("the further pictures of this MPO file")
+        picture.lost.append("its further pictures (a gain map, or other views)")
     elif size := around.bytes_behind(data):
         picture.lost.append(f"the {size:,} bytes behind its picture (a film?)")
 
