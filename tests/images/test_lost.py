@@ -12,7 +12,7 @@ from handmade import saved
 from PIL import Image
 
 from tunectl.errors import PictureError
-from tunectl.images import find_pictures, ifd, plugins, read_picture
+from tunectl.images import around, encode_picture, find_pictures, ifd, plugins, read_picture
 
 RNG = np.random.default_rng(0)
 SMALL = RNG.integers(0, 256, (12, 17, 3)).astype(np.uint8)
@@ -20,10 +20,11 @@ PURPOSE, PHOTOMETRIC, INNER, DNG_VERSION = 254, 262, 330, 50706
 FILM = b"\0\0\0\x18ftypmp42" + bytes(range(256)) * 40
 
 
-def nested(purpose: int, photometric: int) -> bytes:
-    """A TIFF of `purpose` with another picture, of a photometric kind, in a directory inside."""
+def nested(purpose: int, photometric: int, more: tuple[int, ...] = ()) -> bytes:
+    """A TIFF of `purpose` with another picture, of a photometric kind, in a directory inside, and
+    `more` tags."""
     other = RNG.integers(0, 256, (24, 34, 3)).astype(np.uint8)
-    tags = {PURPOSE: (4, [purpose]), INNER: (4, [0])}
+    tags = {PURPOSE: (4, [purpose]), INNER: (4, [0])} | {tag: (4, [1]) for tag in more}
     data = bytearray(handmade.tiff(SMALL, tags=tags, more_pages=(other,)))
     reader = ifd.Reader(io.BytesIO(data))
     first, inner = reader.offsets(2)
@@ -50,7 +51,8 @@ RAW = {
     "preview": nested(1, 2),
     "filter array": nested(0, 32803),
     "linear": nested(0, 34892),
-    "dng": handmade.tiff(SMALL, tags={DNG_VERSION: (4, [1])}),
+    "dng": nested(0, 2, (DNG_VERSION,)),
+    "preview of what is cut off": nested(1, 2)[:-200],
     "canon": canon(),
 }
 
@@ -76,10 +78,13 @@ def test_an_ending_tells_a_raw_file_where_the_content_says_tiff_or_nothing(tmp_p
 
 
 def test_smaller_copies_inside_a_picture_make_it_no_raw_file(tmp_path: Path):
-    for data in (nested(0, 2), handmade.tiff(SMALL), handmade.tiff(SMALL, ">")):
+    developed = handmade.tiff(SMALL, tags={DNG_VERSION: (4, [1])})
+    for data in (nested(0, 2), developed, handmade.tiff(SMALL), handmade.tiff(SMALL, ">")):
         (tmp_path / "a").write_bytes(data)
         assert np.array_equal(read_picture(tmp_path / "a").pixels, SMALL)
         assert find_pictures(tmp_path) == [tmp_path / "a"]
+    again = encode_picture(read_picture(developed), "TIFF")
+    assert DNG_VERSION not in Image.open(io.BytesIO(again)).tag_v2
 
 
 @pytest.mark.parametrize("progressive", [False, True])
@@ -88,11 +93,40 @@ def test_what_lies_behind_a_jpeg_is_told(progressive):
     exif = Image.Exif()
     exif[0x010E] = "\xff\xd9 in a tag is no end".encode("latin-1")
     data = saved(photo, "JPEG", progressive=progressive, exif=exif, restart_marker_blocks=2)
-    for harmless in (b"", bytes(5000), b"\xff\xd9", b"padding"):
+    words = b"\0\0\x01\x0aImage_UTC_Data" + bytes(range(200)) + b"SEFT"
+    for harmless in (b"", bytes(5000), b"\xff" * 500, b"\xff\xd9", b"padding", words):
         assert not read_picture(data + harmless).notes
     (note,) = read_picture(data + FILM).notes
-    size = len(FILM.strip(bytes(1)))
-    assert note == f"the {size:,} bytes behind its picture (a film?) were left out"
+    assert note == f"the {len(FILM):,} bytes behind its picture (a film?) were left out"
+    assert around.lost(data + FILM + b"SEFT", None)
+    assert around.lost(data.removesuffix(b"\xff\xd9") + FILM, None)  # no end is marked
+
+
+def test_previews_in_an_index_of_pictures_are_none_that_would_be_lost():
+    frames = [Image.fromarray(np.roll(SMALL, i, 1)) for i in range(3)]
+    data = saved(frames[0], "MPO", save_all=True, append_images=frames[1:])
+    assert "further pictures" in read_picture(data).notes[0]
+    for kind, several in ((0x010001, False), (0x010002, False), (0x020002, True), (0, True)):
+        at = data.index(b"MPF\0") + 4
+        reader = ifd.Reader(io.BytesIO(data[at:]))
+        entries = at + reader.place(reader.first, 0xB002)
+        changed = bytearray(data)
+        for entry in (1, 2):
+            place = entries + 16 * entry
+            changed[place : place + 4] = kind.to_bytes(4, reader.order)
+        assert bool(read_picture(bytes(changed)).lost) == several
+    assert around.lost(data, b"damaged")
+
+
+def test_paths_and_an_extension_of_xmp_are_told():
+    path = b"Photoshop 3.0\0" + b"8BIM\x07\xd0\0\0\0\0\0\x04path"
+    more = b"http://ns.adobe.com/xmp/extension/\0" + bytes(50)
+    extra = b"".join(
+        b"\xff" + kind + (2 + len(part)).to_bytes(2, "big") + part
+        for kind, part in ((b"\xed", path), (b"\xe1", more))
+    )
+    picture = read_picture(saved(Image.fromarray(SMALL), "JPEG", extra=extra))
+    assert picture.lost == ["its clipping paths", "the extension of its XMP"]
 
 
 def test_layers_of_a_tiff_are_told():

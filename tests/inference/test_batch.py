@@ -263,5 +263,5 @@ def test_a_file_that_holds_more_than_its_picture_is_not_written_over():
     done, failed = outcomes([elsewhere, in_place])
     assert done.status == "done"
     assert (failed.status, type(failed.error)) == ("failed", PictureError)
-    assert "a.jpg: the 265 bytes behind its picture (a film?) would be lost" in str(failed.error)
+    assert "a.jpg: the 268 bytes behind its picture (a film?) would be lost" in str(failed.error)
     assert Path("a.jpg").read_bytes() == photo

@@ -108,7 +108,7 @@ def apply(
         bool,
         typer.Option(
             "--strip-metadata",
-            help="Leave out EXIF, XMP, IPTC and density; profile and orientation stay.",
+            help="Leave out EXIF, XMP, IPTC, comments and density; profile and orientation stay.",
         ),
     ] = False,
     in_place: Annotated[

@@ -54,6 +54,10 @@ def read(file: BinaryIO, kind: str, ask: Ask) -> Picture:
     pixels, alpha = _planes(_frame(image, ask), ask)
     info = image.info
     tags = metadata.Tags(info.get("icc_profile"), info.get("exif"), info.get("xmp", xmp))
+    if kind == "JPEG":
+        file.seek(0)
+        data = file.read()
+        tags.iptc, tags.comment = around.iptc(data), info.get("comment")
     if kind == "BMP" or info.get("jfif_unit") in (1, 2):  # else Pillow makes up 72
         tags.dpi = info.get("dpi")
     picture = metadata.take_over(Picture(pixels, alpha, kind), tags)
@@ -61,8 +65,7 @@ def read(file: BinaryIO, kind: str, ask: Ask) -> Picture:
         picture.exif = metadata.upright(picture.exif)  # its decoder turned it
     picture.tables = getattr(image, "quantization", None)
     if kind == "JPEG":
-        picture.comment = info.get("comment")
-        _look_around(file, "mp" in info, picture)
+        picture.lost += around.lost(data, info.get("mp"))
     if info.get("depth_images") or info.get("aux"):  # of a HEIC
         picture.lost.append("its depth and auxiliary pictures")
     bits = _bits_of_avif(file) if kind == "AVIF" else info.get("bit_depth", 8)  # the latter: HEIC
@@ -91,16 +94,6 @@ def _frame(image: ImageFile.ImageFile, ask: Ask) -> Image.Image:
         ask.check_size(*image.size)
     image.load()
     return image
-
-
-def _look_around(file: BinaryIO, several: bool, picture: Picture) -> None:
-    file.seek(0)
-    data = file.read()
-    picture.iptc = around.iptc(data)
-    if several:
-        picture.lost.append("its further pictures (a gain map, or other views)")
-    elif size := around.bytes_behind(data):
-        picture.lost.append(f"the {size:,} bytes behind its picture (a film?)")
 
 
 def _bits_of_avif(file: BinaryIO) -> int:

@@ -25,6 +25,8 @@ class Tags:
     exif: Any = None
     xmp: Any = None
     dpi: Any = None
+    iptc: bytes | None = None
+    comment: bytes | None = None
     damaged: bool = False
 
 
@@ -32,6 +34,7 @@ def take_over(picture: Picture, tags: Tags) -> Picture:
     """Take over what is valid; damaged tags never stop a picture."""
     picture.icc = fitting_profile(tags.icc, picture.pixels.shape[2])
     picture.xmp = tags.xmp
+    picture.iptc, picture.comment = tags.iptc, tags.comment
     picture.dpi = sane_dpi(tags.dpi)
     try:
         picture.exif = clean_exif(tags.exif)

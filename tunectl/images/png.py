@@ -15,7 +15,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEAD = len(SIGNATURE) + 25  # signature and IHDR
 _MOST_CHUNKS = 1 << 20
 _MOST_TEXT = 16 << 20  # of one chunk's content, unpacked
-COLOUR = (b"cICP", b"sRGB", b"gAMA", b"cHRM")
+COLOUR = (b"cICP", b"sRGB", b"gAMA", b"cHRM", b"mDCV", b"cLLI")
 _TEXT = (b"iTXt", b"zTXt", b"tEXt")
 _WANTED = (b"acTL", b"iCCP", b"eXIf", b"pHYs", *_TEXT, *COLOUR)
 _XMP = b"XML:com.adobe.xmp\0"
@@ -81,7 +81,7 @@ def _take(header: PngHeader, kind: bytes, data: bytes) -> None:
         text = data[len(_OLD_EXIF) :]
         words = _unpack(text[1:]) if kind == b"zTXt" else text
         header.tags.exif = bytes.fromhex(b"".join(words.split(b"\n")[3:]).decode("ascii"))
-    elif kind in COLOUR or (kind in _TEXT and not data.startswith((_XMP, _OLD_EXIF))):
+    elif kind in COLOUR or (kind in _TEXT and not data.startswith(_OLD_EXIF)):
         header.chunks.append((kind, data))
 
 

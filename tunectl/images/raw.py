@@ -13,7 +13,7 @@ from tunectl.images import ifd
 ENDINGS = {
     *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr"),
     *(".iiq", ".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf"),
-    *(".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
+    *(".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f", ".cap", ".dcs", ".k25", ".ptx"),
 }
 PURPOSE, PHOTOMETRIC, INNER, DNG_VERSION = 254, 262, 330, 50706
 SKIPPED = frozenset({273, 279, 324, 325, 37724})  # places of strips and tiles, and layers
@@ -41,12 +41,21 @@ def _tells(file: BinaryIO) -> bool:
         if file.read(4) == b"CR\2\0" and reader.first == 16:  # Canon's
             return True
         first = reader.read(reader.first, skip=SKIPPED)
-        inner = ifd.numbers(first.get(INNER), reader.order)[:MOST_INNER]
-        kinds = {_number(reader.read(at, SKIPPED), PHOTOMETRIC, reader.order) for at in inner}
     except ValueError:  # damaged, which reading it will say
         return False
-    preview = bool(inner) and _number(first, PURPOSE, reader.order) & REDUCED != 0
-    return DNG_VERSION in first or preview or not SENSOR.isdisjoint(kinds)
+    inner = ifd.numbers(first.get(INNER), reader.order)[:MOST_INNER]
+    if not inner:  # nor does a photo that has a raw file's tags, since it was developed, hold one
+        return False
+    if DNG_VERSION in first or _number(first, PURPOSE, reader.order) & REDUCED:
+        return True
+    return any(_is_of_sensor(reader, at) for at in inner)
+
+
+def _is_of_sensor(reader: ifd.Reader, at: int) -> bool:
+    try:
+        return _number(reader.read(at, SKIPPED), PHOTOMETRIC, reader.order) in SENSOR
+    except ValueError:
+        return False
 
 
 def _number(tags: ifd.Directory, tag: int, order: ifd.Order) -> int:

@@ -19,7 +19,7 @@ WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 
 STRIPS, CHANNELS, ROWS, STRIP_BYTES, PLANES, PREDICTOR = 273, 277, 278, 279, 284, 317
 TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES = 322, 323, 324, 325
 EXTRA, SAMPLE_FORMAT, XMP, IPTC, ICC, FAX_OPTIONS = 338, 339, 700, 33723, 34675, 292
-LAYERS = 37724
+LAYERS, DNG_VERSIONS = 37724, {50706, 50707}
 _PLACES = frozenset({STRIPS, STRIP_BYTES, TILES, TILE_BYTES})  # each may be a long list
 _OF_A_PLANE = {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, CHANNELS, ROWS, PLANES}
 _OF_A_PLANE |= {PREDICTOR, TILE_WIDTH, TILE_HEIGHT, SAMPLE_FORMAT, FAX_OPTIONS, *_PLACES}
@@ -29,6 +29,7 @@ _LAYOUT |= {metadata.DENSITY_UNIT, 297, 301, 320, 321, *range(332, 348), 351, *r
 _LAYOUT |= {XMP, ICC}
 _LAYOUT |= {330, 400}  # point to further directories
 _LAYOUT |= {34377, LAYERS}  # Photoshop's: the former a thumbnail; both as they were before
+_LAYOUT |= DNG_VERSIONS  # what is written is developed
 COLOURS = {0: 1, 1: 1, 2: 3, 5: 4}  # by photometric kind: gray from white, gray, RGB, CMYK
 PALETTE, YCBCR, JPEG = 3, 6, 7
 _DEFLATE = 8
@@ -69,7 +70,13 @@ def read_header(file: BinaryIO, at: int) -> TiffHeader:
         entry = found.get(tag)
         return entry.data if isinstance(entry, ifd.Value) else None
 
-    tags = metadata.Tags(raw(ICC), metadata.pack_exif(_kept(found), reader.order), raw(XMP))
+    iptc = raw(IPTC)
+    if iptc is not None and iptc.startswith(b"\x1c"):
+        del found[IPTC]
+    else:
+        iptc = None
+    exif = metadata.pack_exif(_kept(found), reader.order)
+    tags = metadata.Tags(raw(ICC), exif, raw(XMP), iptc=iptc)
     tags.damaged = reader.damaged
     tags.dpi = metadata.density(found, reader.order)
     return TiffHeader(

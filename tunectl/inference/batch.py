@@ -155,7 +155,6 @@ def _restore(
     outcome = Outcome(job, "failed")
     try:
         source = reading.result()
-        _check_in_place(job, source.picture)
         started = time.perf_counter() - source.seconds
         source.seconds = 0.0
         outcome = replace(
@@ -164,6 +163,7 @@ def _restore(
             input_bytes=source.size,
             input_stamp=source.stamp,
         )
+        _check_in_place(job, source.picture)
         restored = restore(model, source.picture, strength)
     except Exception as error:
         return replace(outcome, error=_as_ours(job, error)), None

@@ -7,6 +7,7 @@ import functools
 import torch
 from torch import Tensor
 
+LARGEST_KEPT = 1024  # pixels a side, whose matrices stay
 LEAST_BLUR = 0.2  # deviation in pixels below which a blur is none
 
 
@@ -16,7 +17,8 @@ def blurred(planes: Tensor, deviation: float | Tensor) -> Tensor:
     height, width = planes.shape[-2:]
     if isinstance(deviation, Tensor):
         return Blur(height, width, deviation.view(-1, 1, 1, 1))(planes)
-    return _fixed(height, width, deviation, planes.device)(planes)
+    known = _fixed if max(height, width) <= LARGEST_KEPT else _fixed.__wrapped__
+    return known(height, width, deviation, planes.device)(planes)
 
 
 class Blur:
