@@ -99,7 +99,9 @@ def test_what_lies_behind_a_jpeg_is_told(progressive):
     (note,) = read_picture(data + FILM).notes
     assert note == f"the {len(FILM):,} bytes behind its picture (a film?) were left out"
     assert around.lost(data + FILM + b"SEFT", None)
-    assert around.lost(data.removesuffix(b"\xff\xd9") + FILM, None)  # no end is marked
+    unmarked = data.removesuffix(b"\xff\xd9")
+    assert not around.lost(unmarked, None)
+    assert around.lost(unmarked + FILM[:100] + b"\xff\x42" + FILM, None)
 
 
 def test_previews_in_an_index_of_pictures_are_none_that_would_be_lost():
