@@ -1,4 +1,7 @@
-"""The recipes' commands, run to the end with what they call replaced: each is one that exists."""
+"""The recipes with what they call replaced: each of their commands is one that exists.
+
+Branches that take an optional argument are not entered, but for OPTIONS.
+"""
 
 from __future__ import annotations
 

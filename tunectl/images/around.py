@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 from tunectl.images import ifd
+from tunectl.images.metadata import iptc_records
 
 # In coded data 0xff is followed by a zero where it is meant, or by the number of a restart.
 _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
@@ -14,7 +15,6 @@ _ALONE, _START, _END, _APP1, _APP13 = 0x01, 0xDA, 0xD9, 0xE1, 0xED
 _AFTER_A_SCAN = {0xC4, *range(0xDA, 0xDE), *range(0xE0, 0xF0), 0xFE, _END}
 _PHOTOSHOP, _RESOURCE, _IPTC, _PATHS = b"Photoshop 3.0\0", b"8BIM", 0x0404, range(2000, 2998)
 _MORE_XMP = b"http://ns.adobe.com/xmp/extension/\0"
-_RECORD = b"\x1c"  # begins each of IPTC's
 _MOST = (1 << 16) - 3 - len(_PHOTOSHOP)  # bytes of resources in a segment
 _LEAST = 64  # bytes behind a picture; fewer are a camera's padding
 _SAMSUNG, _FILM, _JPEG = b"SEFT", b"ftyp", b"\xff\xd8\xff"
@@ -23,8 +23,7 @@ _ENTRIES, _ENTRY, _KIND, _PREVIEW = 0xB002, 16, 0xFFFFFF, 0x01  # of CIPA DC-007
 
 def iptc(data: bytes) -> bytes | None:
     """The IPTC records of a JPEG, or None: captions and the like, among Photoshop's resources."""
-    found = dict(_resources(data)).get(_IPTC, b"")
-    return found if found.startswith(_RECORD) else None
+    return iptc_records(dict(_resources(data)).get(_IPTC))
 
 
 def lost(data: bytes, index: bytes | None) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tunectl.images import ifd
@@ -27,6 +27,7 @@ class Tags:
     dpi: Any = None
     iptc: bytes | None = None
     comment: bytes | None = None
+    chunks: list[tuple[bytes, bytes]] = field(default_factory=list)
     damaged: bool = False
 
 
@@ -34,7 +35,7 @@ def take_over(picture: Picture, tags: Tags) -> Picture:
     """Take over what is valid; damaged tags never stop a picture."""
     picture.icc = fitting_profile(tags.icc, picture.pixels.shape[2])
     picture.xmp = tags.xmp
-    picture.iptc, picture.comment = tags.iptc, tags.comment
+    picture.iptc, picture.comment, picture.chunks = tags.iptc, tags.comment, tags.chunks
     picture.dpi = sane_dpi(tags.dpi)
     try:
         picture.exif = clean_exif(tags.exif)
@@ -134,6 +135,11 @@ def unpack_exif(exif: bytes | None) -> tuple[ifd.Directory, ifd.Order]:
         return {}, "little"
     reader = ifd.Reader(io.BytesIO(exif.removeprefix(_PREFIX)))
     return reader.read(reader.first), reader.order
+
+
+def iptc_records(raw: bytes | None) -> bytes | None:
+    """IPTC as it was found, if it begins as its records do."""
+    return raw if raw and raw.startswith(b"\x1c") else None
 
 
 def fitting_profile(profile: Any, channels: int) -> bytes | None:

@@ -33,7 +33,6 @@ class PngHeader:
     interlaced: bool
     frames: int = 1
     tags: Tags = field(default_factory=Tags)
-    chunks: list[tuple[bytes, bytes]] = field(default_factory=list)  # as of a `Picture`
 
 
 def read_header(file: BinaryIO) -> PngHeader:
@@ -82,7 +81,7 @@ def _take(header: PngHeader, kind: bytes, data: bytes) -> None:
         words = _unpack(text[1:]) if kind == b"zTXt" else text
         header.tags.exif = bytes.fromhex(b"".join(words.split(b"\n")[3:]).decode("ascii"))
     elif kind in COLOUR or (kind in _TEXT and not data.startswith(_OLD_EXIF)):
-        header.chunks.append((kind, data))
+        header.tags.chunks.append((kind, data))
 
 
 def _unpack(data: bytes) -> bytes:

@@ -9,14 +9,14 @@ from pathlib import PurePath
 from typing import BinaryIO
 
 from tunectl.images import ifd
+from tunectl.images.tiff import DNG_VERSION, INNER, LAYERS, PHOTOMETRIC, PLACES, PURPOSE
 
 ENDINGS = {
     *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr"),
     *(".iiq", ".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf"),
     *(".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f", ".cap", ".dcs", ".k25", ".ptx"),
 }
-PURPOSE, PHOTOMETRIC, INNER, DNG_VERSION = 254, 262, 330, 50706
-SKIPPED = frozenset({273, 279, 324, 325, 37724})  # places of strips and tiles, and layers
+SKIPPED = PLACES | {LAYERS}
 REDUCED = 1  # the bit of a picture's purpose that says: a smaller one of another in the file
 SENSOR = {32803, 34892}  # photometric kinds: a filter array, linear raw
 MOST_INNER = 16  # directories that are looked into

@@ -103,8 +103,7 @@ def _read_png(file: BinaryIO, ask: Ask) -> Picture:
         raise PictureError(f"{ask.name}: is animated in 16 bits", "save the frame as a PNG")
     else:
         pixels, alpha = decode8.frame_of_png(file, ask)
-    picture = Picture(pixels, alpha, "PNG", chunks=header.chunks)
-    return metadata.take_over(picture, header.tags)
+    return metadata.take_over(Picture(pixels, alpha, "PNG"), header.tags)
 
 
 def _read_tiff(file: BinaryIO, ask: Ask) -> Picture:

@@ -19,17 +19,17 @@ WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 
 STRIPS, CHANNELS, ROWS, STRIP_BYTES, PLANES, PREDICTOR = 273, 277, 278, 279, 284, 317
 TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES = 322, 323, 324, 325
 EXTRA, SAMPLE_FORMAT, XMP, IPTC, ICC, FAX_OPTIONS = 338, 339, 700, 33723, 34675, 292
-LAYERS, DNG_VERSIONS = 37724, {50706, 50707}
-_PLACES = frozenset({STRIPS, STRIP_BYTES, TILES, TILE_BYTES})  # each may be a long list
+PURPOSE, INNER, LAYERS, DNG_VERSION = 254, 330, 37724, 50706
+PLACES = frozenset({STRIPS, STRIP_BYTES, TILES, TILE_BYTES})  # each may be a long list
 _OF_A_PLANE = {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, CHANNELS, ROWS, PLANES}
-_OF_A_PLANE |= {PREDICTOR, TILE_WIDTH, TILE_HEIGHT, SAMPLE_FORMAT, FAX_OPTIONS, *_PLACES}
+_OF_A_PLANE |= {PREDICTOR, TILE_WIDTH, TILE_HEIGHT, SAMPLE_FORMAT, FAX_OPTIONS, *PLACES}
 # What describes how one file was laid out or drawn, not what it shows: written anew for each.
-_LAYOUT = _OF_A_PLANE | {254, 255, *range(263, 266), *range(280, 284), *range(288, 292), 293}
+_LAYOUT = _OF_A_PLANE | {PURPOSE, 255, *range(263, 266), *range(280, 284), *range(288, 292), 293}
 _LAYOUT |= {metadata.DENSITY_UNIT, 297, 301, 320, 321, *range(332, 348), 351, *range(512, 533)}
 _LAYOUT |= {XMP, ICC}
-_LAYOUT |= {330, 400}  # point to further directories
+_LAYOUT |= {INNER, 400}  # point to further directories
 _LAYOUT |= {34377, LAYERS}  # Photoshop's: the former a thumbnail; both as they were before
-_LAYOUT |= DNG_VERSIONS  # what is written is developed
+_LAYOUT |= {DNG_VERSION, 50707}  # what is written is developed
 COLOURS = {0: 1, 1: 1, 2: 3, 5: 4}  # by photometric kind: gray from white, gray, RGB, CMYK
 PALETTE, YCBCR, JPEG = 3, 6, 7
 _DEFLATE = 8
@@ -61,7 +61,7 @@ def pages(file: BinaryIO) -> list[int]:
 def read_header(file: BinaryIO, at: int) -> TiffHeader:
     """The page whose directory is at `at`. Raises ValueError where it is damaged."""
     reader = ifd.Reader(file)
-    found = reader.read(at, skip=_PLACES | {LAYERS})  # which may be as large as the picture
+    found = reader.read(at, skip=PLACES | {LAYERS})  # which may be as large as the picture
 
     def number(tag: int, missing: int) -> int:
         return (ifd.numbers(found.get(tag), reader.order) or [missing])[0]
@@ -70,11 +70,9 @@ def read_header(file: BinaryIO, at: int) -> TiffHeader:
         entry = found.get(tag)
         return entry.data if isinstance(entry, ifd.Value) else None
 
-    iptc = raw(IPTC)
-    if iptc is not None and iptc.startswith(b"\x1c"):
+    iptc = metadata.iptc_records(raw(IPTC))
+    if iptc:
         del found[IPTC]
-    else:
-        iptc = None
     exif = metadata.pack_exif(_kept(found), reader.order)
     tags = metadata.Tags(raw(ICC), exif, raw(XMP), iptc=iptc)
     tags.damaged = reader.damaged
