@@ -30,6 +30,9 @@ _HOLDS: dict[str, tuple[tuple[int, ...], tuple[int, ...], bool]] = {
 }
 
 
+_HOLD_IPTC = ("JPEG", "TIFF")
+
+
 def write_picture(
     path: Path,
     picture: Picture,
@@ -64,6 +67,11 @@ def encode_picture(
     file = io.BytesIO()
     _encode(file, picture, kind, name, quality, strip_metadata)
     return file.getvalue()
+
+
+def left_out(picture: Picture, kind: str) -> list[str]:
+    """What a user should be told that the format `kind` has no place for, one phrase each."""
+    return ["its IPTC was left out"] if picture.iptc and kind not in _HOLD_IPTC else []
 
 
 def _encode(

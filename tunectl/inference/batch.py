@@ -14,6 +14,7 @@ from pathlib import Path
 from tunectl.errors import PictureError, ResourceError, TunectlError, is_out_of_memory
 from tunectl.hashing import file_sha256
 from tunectl.images import MAX_PIXELS, Picture, encode_picture, read_picture
+from tunectl.images.write import left_out
 from tunectl.inference import places
 from tunectl.inference.job import Asked, Job, Outcome
 from tunectl.inference.model import Model
@@ -204,9 +205,11 @@ def _write_picture(
 ) -> Outcome:
     started = time.perf_counter()
     job = outcome.job
+    kind = job.kind or picture.format
+    unheld = [] if files.strip_metadata else left_out(picture, kind)
     data = encode_picture(
         picture,
-        job.kind or picture.format,
+        kind,
         name=job.target,
         quality=files.quality,
         strip_metadata=files.strip_metadata,
@@ -216,7 +219,7 @@ def _write_picture(
         outcome,
         output_sha256=digest,
         output_bytes=len(data),
-        notes=list(dict.fromkeys(picture.notes)),
+        notes=list(dict.fromkeys([*picture.notes, *unheld])),
     )
     if job.output is None:
         record(outcome)
