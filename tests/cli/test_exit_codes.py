@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 import signal
@@ -14,6 +15,8 @@ import pytest
 import torch
 from conftest import draw
 from PIL import Image
+
+from tunectl.cli import console
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -118,6 +121,15 @@ def test_exit_code(code: int, cli, tmp_path: Path, tunable_file: Path):
     model.parent.mkdir()
     shutil.copy(tunable_file, model)
     assert CODES[code](cli, tmp_path, model) == code
+
+
+def test_what_the_system_refuses_is_told_in_two_lines(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended, console.exit_codes():
+        raise PermissionError(errno.EACCES, "Permission denied", "some/file")
+    assert ended.value.code == 4
+    assert capsys.readouterr().err == (
+        "tunectl: some/file: Permission denied\n  check that you may use it\n"
+    )
 
 
 def test_these_are_the_readmes():

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import io
+import os
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -142,6 +144,32 @@ def test_pictures_are_found_by_content(tmp_path: Path):
     assert read_rgb8(tmp_path / "deep" / "no_ending").shape == (10, 12, 3)
     with pytest.raises(DataError, match="not a folder"):
         find_pictures(tmp_path / "none")
+
+
+def test_what_cannot_be_looked_into_is_complained_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("closed", "open", ".hidden"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(RGB).save(tmp_path / name / "a.png")
+    (tmp_path / "open" / "gone.jpg").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "open" / "pipe")
+    closed, scandir = [tmp_path / "closed"], os.scandir
+
+    def refuses(folder):
+        if Path(folder) in closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuses)
+    inside = [tmp_path / "closed", tmp_path / "open" / "a.png", tmp_path / "open" / "gone.jpg"]
+    assert find_pictures(tmp_path) == inside
+    for path in (inside[0], inside[2]):
+        with pytest.raises(PictureError, match=str(path)):
+            read_picture(path)
+    closed.append(tmp_path)
+    with pytest.raises(DataError, match="Permission denied"):
+        find_pictures(tmp_path)
 
 
 def test_reading_and_writing_at_once_do_not_take_each_others_errors():

@@ -14,7 +14,7 @@ from PIL import Image
 
 from tunectl import checkpoint
 from tunectl.errors import DataError, DivergedError, IncompatibleError, ResourceError, UsageError
-from tunectl.hashing import file_sha256
+from tunectl.hashing import file_sha256, size_and_time
 from tunectl.header import read_header
 from tunectl.inference.load import load
 from tunectl.knob import Knob
@@ -388,16 +388,19 @@ def test_small_and_broken_photos_are_left_out_by_name(tmp_path: Path):
     Image.new("RGB", (64, 64)).save(tmp_path / "good.png")
     Image.new("RGB", (20, 64)).save(tmp_path / "small.png")
     (tmp_path / "broken.png").write_bytes((tmp_path / "good.png").read_bytes()[:60])
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere")
+    assert size_and_time(tmp_path / "gone.png") == (0, 0)
     table = decode(list_photos(tmp_path))
     photos = Photos(table, 32, CPU)
     assert photos.count == 1
     assert [Path(line.split(": ")[0]).name for line in photos.left_out] == [
         "broken.png",
+        "gone.png",
         "small.png",
     ]
     with pytest.raises(DataError, match="at least 128x128"):
         Photos(table, 128, CPU)
-    assert [p.name for p in list_photos(tmp_path, ["s*", "broken*"])] == ["good.png"]
+    assert [p.name for p in list_photos(tmp_path, ["s*", "broken*", "gone*"])] == ["good.png"]
     with pytest.raises(DataError, match="no photos"):
         list_photos(tmp_path, ["*"])
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NoReturn, TextIO
 from unicodedata import category
 
-from tunectl.errors import TunectlError, is_out_of_memory
+from tunectl.errors import ResourceError, TunectlError, is_out_of_memory
 
 if TYPE_CHECKING:
     from tunectl.inference.batch import Tally
@@ -108,6 +108,11 @@ def exit_codes() -> Iterator[None]:
     except KeyboardInterrupt:
         say("tunectl: interrupted")
         sys.exit(INTERRUPTED)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        complain(ResourceError(f"{error.filename}: {error.strerror}", "check that you may use it"))
+        sys.exit(ResourceError.exit_code)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise

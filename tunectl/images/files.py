@@ -77,6 +77,8 @@ def is_picture(path: Path) -> bool:
     """
     if path.suffix.lower() in ENDINGS:
         return True
+    if not os.path.isfile(path):  # a pipe would be waited for
+        return False
     try:
         with open(path, "rb") as file:
             kind = sniff(file.read(HEAD))
@@ -86,16 +88,23 @@ def is_picture(path: Path) -> bool:
 
 
 def find_pictures(folder: Path) -> list[Path]:
-    """Every picture below `folder`, in name order; hidden files and links to folders are left out.
+    """Every picture below `folder`, in name order; what is hidden, and links to folders, are left
+    out.
 
-    Raises DataError if `folder` is not one.
+    A folder below that cannot be looked into stands for what is in it: whoever reads it hears why.
+    Raises DataError if `folder` is such a one itself, or none.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: is not a folder", "name a folder of pictures")
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and is_picture(path)
-    )
+    found: list[Path] = []
+
+    def closed(error: OSError) -> None:
+        if Path(error.filename) == folder:
+            raise DataError(f"{folder}: {error.strerror}", "check that you may look into it")
+        found.append(Path(error.filename))
+
+    for place, folders, names in os.walk(folder, onerror=closed):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths = (Path(place, name) for name in names if not name.startswith("."))
+        found += filter(is_picture, paths)
+    return sorted(found)

@@ -47,6 +47,8 @@ def read_picture(
             opened(source, name) as file,
         ):
             picture = _read(file, ask)
+    except PermissionError as error:
+        raise PictureError(f"{name}: {error.strerror}", "check that you may read it") from error
     except OSError as error:
         raise PictureError(f"{name}: {error.strerror}", "check the file's name") from error
     picture.notes += [f"{what} were left out" for what in picture.lost]

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from tunectl.errors import CheckpointError
-from tunectl.header import ENDING, Header, Part, read_header
-from tunectl.inference.find import find_model, model_folders
+from tunectl.header import Header, Part, read_header
+from tunectl.inference.find import find_model, model_folders, models_in
 from tunectl.knob import STYLES, SYMBOLS
 
 
@@ -84,7 +84,7 @@ def catalogue() -> list[Entry]:
     own = folder_of_own()
     found: dict[str, Entry] = {}
     for folder in model_folders():
-        for path in sorted(folder.glob(f"*{ENDING}")):
+        for path in models_in(folder):
             if path.stem not in found:
                 found[path.stem] = _entry(path, folder == own)
     return [found[name] for name in sorted(found)]

@@ -19,7 +19,7 @@ def find_model(name: str | Path) -> Path:
         return path
     for folder in model_folders():
         candidate = folder / f"{name}{ENDING}"
-        if candidate.is_file():
+        if os.path.isfile(candidate):
             return candidate
     known = ", ".join(model_names()) or "none"
     raise CheckpointError(f"no model is called {name!r}", f"known: {known}")
@@ -27,7 +27,15 @@ def find_model(name: str | Path) -> Path:
 
 def model_names() -> list[str]:
     """Every name that stands for a model, sorted."""
-    return sorted({p.stem for folder in model_folders() for p in folder.glob(f"*{ENDING}")})
+    return sorted({path.stem for folder in model_folders() for path in models_in(folder)})
+
+
+def models_in(folder: Path) -> list[Path]:
+    """The model files in a folder, sorted; none where it is missing or not to be looked into."""
+    try:
+        return sorted(folder / name for name in os.listdir(folder) if name.endswith(ENDING))
+    except OSError:
+        return []
 
 
 def model_folders() -> list[Path]:

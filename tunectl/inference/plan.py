@@ -194,7 +194,18 @@ def _find(inputs: Sequence[str], layout: Layout) -> Iterator[_Found]:
                 "where the shell does not expand patterns, name a folder",
             )
         else:
-            raise UsageError(f"{given}: there is no such file", "check its name")
+            raise UsageError(f"{given}: {_unseen(path)}", "check its name")
+
+
+def _unseen(path: Path) -> str:
+    """Why a file is not to be seen."""
+    try:
+        path.stat()
+    except PermissionError as error:
+        return str(error.strerror)
+    except OSError:
+        pass
+    return "there is no such file"
 
 
 def _results_below(folder: Path, output: str | None) -> Path | None:

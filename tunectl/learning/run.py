@@ -16,7 +16,7 @@ from tunectl import checkpoint
 from tunectl.device import pick_precision
 from tunectl.errors import ResourceError, is_out_of_memory
 from tunectl.evaluation.cases import pair_up
-from tunectl.hashing import file_sha256
+from tunectl.hashing import file_sha256, size_and_time
 from tunectl.header import Header
 from tunectl.images import find_pictures
 from tunectl.learning.calibration import calibrate
@@ -241,7 +241,7 @@ def _content(path: Path) -> str | None:
 
 def _names_hash(sources: Sequence[Source]) -> str:
     paths = [path for source in sources for path in files_of(source)]
-    listing = "\n".join(f"{path.name} {path.stat().st_size}" for path in paths)
+    listing = "\n".join(f"{path.name} {size_and_time(path)[0]}" for path in paths)
     return hashlib.sha256(listing.encode()).hexdigest()
 
 

@@ -65,7 +65,10 @@ class RunFolder:
         run = json.loads(json.dumps(run))
         if fresh or self._another(run):
             self._clear()
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise refusal(self.path, error) from error
         remove_stale(self.path)
         self.write("run.json", json.dumps({"run": run}, indent=1))
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tunectl.atomic import atomic_write
 from tunectl.errors import PictureError
+from tunectl.hashing import size_and_time
 from tunectl.images import read_rgb8
 
 # A photo, or a clean one and the same as it really came.
@@ -112,8 +113,8 @@ def _key(sources: Sequence[Source]) -> str:
     lines = []
     for source in sources:
         for path in files_of(source):
-            found = path.stat()
-            lines.append(f"{path.resolve()} {found.st_size} {found.st_mtime_ns}")
+            size, time = size_and_time(path)
+            lines.append(f"{path.resolve()} {size} {time}")
         lines.append("")
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
 
