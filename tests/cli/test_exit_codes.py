@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import shutil
 import signal
@@ -130,6 +131,22 @@ def test_what_the_system_refuses_is_told_in_two_lines(capsys: pytest.CaptureFixt
     assert capsys.readouterr().err == (
         "tunectl: some/file: Permission denied\n  check that you may use it\n"
     )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="shell")
+def test_closed_streams_and_a_removed_folder_are_borne(tmp_path: Path):
+    def by_shell(words: str) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "here").mkdir(exist_ok=True)
+        command = ["sh", "-c", words, "sh", sys.executable, "-m", "tunectl", "models", "list"]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path / "here")
+
+    usual = by_shell('exec "$@"')
+    assert (by_shell('exec "$@" <&- >&-').returncode, usual.returncode) == (0, 0)
+    silent = by_shell('exec "$@" 2>&-')  # what is said does not come out among the results
+    assert (silent.stdout, silent.stderr) == (usual.stdout, "")
+    gone = by_shell('rmdir ../here; exec "$@"')
+    assert (gone.returncode, gone.stderr.count("\n")) == (2, 2)
+    assert gone.stderr.startswith("tunectl: the current folder: ")
 
 
 def test_these_are_the_readmes():

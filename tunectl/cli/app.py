@@ -52,5 +52,7 @@ def _root(
 
 def main() -> None:
     """Run the command line; errors become one line of cause and one of advice."""
+    console.open_streams()
     with console.exit_codes():
+        console.check_current_folder()
         app(prog_name="tunectl")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NoReturn, TextIO
 from unicodedata import category
 
-from tunectl.errors import ResourceError, TunectlError, is_out_of_memory
+from tunectl.errors import ResourceError, TunectlError, UsageError, is_out_of_memory
 
 if TYPE_CHECKING:
     from tunectl.inference.batch import Tally
@@ -21,6 +21,24 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 _NO_LINE = {"Cc", "Cs", "Zl", "Zp"}  # control, surrogate, line and paragraph separator
+
+
+def open_streams() -> None:
+    """Open those of the three standard streams that whoever started the program has closed.
+
+    A file that is opened later would take their place, and have words in it.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):  # by their numbers
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+
+
+def check_current_folder() -> None:
+    """Raises UsageError where it was removed: no library can stand that."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UsageError(f"the current folder: {error.strerror}", "change to another") from error
 
 
 def say(words: str) -> None:
