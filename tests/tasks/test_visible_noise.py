@@ -31,7 +31,7 @@ def noisy(clean: torch.Tensor, level: float, seed: int = 0) -> np.ndarray:
 def test_what_is_said_is_what_is_there_whatever_the_camera(clean, level):
     said, wrong = [], []
     task, unsaved = build_task("photo"), build_task("photo", {"saved": 0})
-    for seed in range(6):
+    for seed in range(16):
         photo = unsaved.degrade(clean, level, torch.Generator().manual_seed(seed))
         photo, without = (
             task.saved(one, level, torch.Generator().manual_seed(seed))[0] * 255
