@@ -16,21 +16,31 @@ from typing import BinaryIO
 
 from tunectl.errors import DiskFullError, ResourceError, UsageError
 
+
+def _machine() -> str:
+    """What tells the place where processes are counted from others."""
+    words = [platform.node()]
+    with contextlib.suppress(OSError):
+        words += [os.readlink("/proc/self/ns/pid"), Path("/etc/machine-id").read_text()]
+    return " ".join(words)
+
+
 # Hidden, so that no search for pictures finds it, and free of the file's own name, which may be
-# as long as names can be. The machine is told by a hash: only there does the number of the process
-# mean anything, and several machines may share a folder.
-_HERE = f"{zlib.crc32(platform.node().encode()):08x}"
+# as long as names can be. The machine, or the container on it, is told by a hash: only there does
+# the number of the process mean anything, and several of them may share a folder.
+_HERE = f"{zlib.crc32(_machine().encode(errors='replace')):08x}"
 _TEMPORARY = re.compile(r"\.(?P<machine>[0-9a-f]{8})-(?P<process>\d+)-[0-9a-f]{8}\.tunectl-tmp")
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path, new: bool = False) -> Iterator[BinaryIO]:
     """Yield a file that becomes `path` when the block ends, and leaves no trace if it raises.
 
     A missing folder is made. The temporary file lies in the same folder (one file system), is
     flushed and fsynced before the rename, and the folder is fsynced after it. A link is written
     through to its target; a file that is replaced passes on its permission bits, a new one has
-    those of the umask. Raises ResourceError, which is a DiskFullError where that is the cause.
+    those of the umask. With `new` a file that has come to `path` by then stays, and the block's is
+    lost. Raises ResourceError, which is a DiskFullError where that is the cause.
     """
     path = Path(path)
     try:
@@ -46,7 +56,10 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
                 os.fsync(file.fileno())
             if mode is not None:
                 os.chmod(temporary, mode)
-            os.replace(temporary, target)
+            if new:
+                _rename_to_new(temporary, target, path)
+            else:
+                os.replace(temporary, target)
         _sync_folder(target.parent)
     except OSError as error:
         raise refusal(path, error) from error
@@ -55,7 +68,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 def write_new(path: Path, data: bytes) -> None:
     """Write a file that is not there yet, as `atomic_write`. Raises UsageError if it is."""
     check_new(path)
-    with atomic_write(path) as file:
+    with atomic_write(path, new=True) as file:
         file.write(data)
 
 
@@ -85,6 +98,23 @@ def remove_stale(folder: Path) -> None:
             found = _TEMPORARY.fullmatch(entry.name)
             if found and found["machine"] == _HERE and not _lives(int(found["process"])):
                 Path(entry.path).unlink(missing_ok=True)
+
+
+def _rename_to_new(temporary: Path, target: Path, path: Path) -> None:
+    """Raises ResourceError where the name is taken, which a plain rename would not mind."""
+    try:
+        try:
+            os.link(temporary, target)
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without links: the best that can be done
+            if os.path.lexists(target):
+                raise FileExistsError from None
+            os.rename(temporary, target)
+        else:
+            os.unlink(temporary)
+    except FileExistsError as error:
+        raise ResourceError(f"{path}: has come there meanwhile", "run the command again") from error
 
 
 def _lives(process: int) -> bool:

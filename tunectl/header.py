@@ -138,7 +138,7 @@ def read_content(path: Path) -> dict[str, Any]:
     try:
         table = json.loads(raw)
         metadata = table.pop("__metadata__", {})
-    except (ValueError, RecursionError, AttributeError) as error:
+    except (ValueError, RecursionError, AttributeError, TypeError) as error:
         raise ForeignError(f"{path}: is not a safetensors file", foreign) from error
     if not isinstance(metadata, dict) or KEY not in metadata:
         raise StrangerError(f"{path}: has no tunectl header", foreign)

@@ -40,7 +40,7 @@ def test_photo_tells_a_cameras_noise_and_takes_it_out(clean: np.ndarray, level: 
     model = load("photo", device="cpu")
     picture = torch.from_numpy(clean / 255).float().permute(2, 0, 1)[None]
     gains = []
-    for seed in range(3):
+    for seed in range(6):
         generator = torch.Generator().manual_seed(seed)
         noisy = build_task("photo").degrade(picture, level, generator)[0]
         noisy = noisy.mul(255).round().byte().permute(1, 2, 0).numpy()
@@ -48,7 +48,7 @@ def test_photo_tells_a_cameras_noise_and_takes_it_out(clean: np.ndarray, level: 
         assert level / 2 < found < level * 2
         gains.append(decibels(model(noisy, level=found), clean) - decibels(noisy, clean))
     assert min(gains) > 0
-    assert sum(gains) / 3 > 0.7
+    assert sum(gains) / 6 > 0.7
 
 
 def test_deblock_reads_the_tables_and_takes_the_blocks_out(clean: np.ndarray):

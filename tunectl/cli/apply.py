@@ -182,6 +182,8 @@ def apply(
         if in_place and frame is not None:
             raise UsageError("--in-place and --frame would lose frames", "write elsewhere with -o")
         _check_engine(engine, workers, PIPE in (*inputs, output))
+        if alpha_map and "auto" in (alpha or "").split(","):
+            raise UsageError("--alpha-map scales one alpha, not auto", "leave --alpha away")
         layout = Layout(output, suffix, f".{ending}" if ending else "", in_place)
         planned = plan(inputs, parse_strengths(alpha, level, extrapolate), layout)
         jobs = shard_of(planned, shard) if shard else planned

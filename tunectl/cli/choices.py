@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Annotated
 import typer
 
 from tunectl.errors import UsageError
+from tunectl.header import ENDING
 from tunectl.knob import Alpha
 
 DEFAULT_MODEL = "photo"  # the better one on files of real cameras
@@ -34,7 +36,19 @@ EnsembleOption = Annotated[
         help="Average over 2, 4 or 8 orientations of the picture: so much slower, a little better."
     ),
 ]
-OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The model file to write.")]
+
+
+def _check_ending(path: Path) -> Path:
+    """By which a model's file is known where it is named. Raises UsageError."""
+    if path.suffix != ENDING:
+        raise UsageError(f"{path}: is not named as a model", f"end it {ENDING}")
+    return path
+
+
+OutputOption = Annotated[
+    Path,
+    typer.Option("--output", "-o", help="The model file to write.", callback=_check_ending),
+]
 TaskFieldOption = Annotated[list[str], typer.Option(help="A field of the task, such as clip=true.")]
 
 StartOption = Annotated[
@@ -84,5 +98,10 @@ def command_line() -> str:
 
     A model file is passed on, and nobody's folders should travel with it.
     """
-    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
-    return shlex.join(["tunectl", *words])
+    return shlex.join(["tunectl", *map(_without_folders, sys.argv[1:])])
+
+
+def _without_folders(word: str) -> str:
+    option = "".join(re.findall(r"^(?:-\w|--[\w-]+=)", word))  # of -o/a/b and --output=/a/b
+    path = Path(word.removeprefix(option))
+    return option + path.name if path.is_absolute() else word

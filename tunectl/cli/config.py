@@ -7,7 +7,7 @@ import inspect
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
@@ -68,12 +68,13 @@ def _options(ctx: typer.Context) -> dict[str, Any]:
     return named
 
 
-def resolved(ctx: typer.Context) -> str:
-    """Every option that has a value, from wherever it came, as a file for `--config`."""
+def resolved(ctx: typer.Context, without: Collection[str] = ()) -> str:
+    """Every option that has a value, from wherever it came, as a file for `--config`; but for those
+    in `without`."""
     lines = []
     for name, option in _options(ctx).items():
         value = ctx.params.get(option.name)
-        if value is not None:
+        if value is not None and name not in without:
             lines.append(f"{name} = {_toml(value)}\n")
     return "".join(lines)
 
@@ -116,7 +117,7 @@ def configurable(command: Callable[..., None]) -> Callable[..., None]:
             del values["ctx"]
         _refuse_urls(values.values())
         if print_config:
-            console.emit(resolved(ctx).encode())
+            console.emit(resolved(ctx).encode(errors="backslashreplace"))
         else:
             command(**values)
 

@@ -8,9 +8,11 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 from unicodedata import category
 
+from tunectl.atomic import refusal
 from tunectl.errors import ResourceError, TunectlError, UsageError, is_out_of_memory
 
 if TYPE_CHECKING:
@@ -71,13 +73,19 @@ def emit(result: str | bytes) -> None:
 
 @contextlib.contextmanager
 def _reader_may_leave(stream: TextIO) -> Iterator[None]:
-    """End the program without a word where nobody reads any more, as after `| head`."""
+    """End the program without a word where nobody reads any more, as after `| head`.
+
+    Raises ResourceError where a disk is full, or anything else refuses to take what is written.
+    """
     try:
         yield
-    except BrokenPipeError:
+    except OSError as error:
         # What is still buffered would be written, and fail, when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        sys.exit(BROKEN_PIPE)
+        if isinstance(error, BrokenPipeError):
+            sys.exit(BROKEN_PIPE)
+        name = "standard output" if stream is sys.stdout else "standard error"
+        raise refusal(Path(name), error) from error
 
 
 def complain(error: TunectlError, tell: Callable[[str], None] = say) -> None:

@@ -73,6 +73,10 @@ def interpolate(
         raise UsageError("--knob joins two models", "name two plain models")
     if (check or clean) and (mix is None or check is None):
         raise UsageError("--check measures a mix", "give --mix, and --clean only with --check")
+    if (store != "fp32" or card) and not knob:
+        raise UsageError("--store and --card go with --knob", "leave them away")
+    if extrapolate and alpha is None:
+        raise UsageError("--extrapolate goes with --alpha", "leave it away")
     check_stored(store)
     check_new(output)
     weights = c.parse_numbers(mix, "--mix") if mix is not None else []

@@ -150,7 +150,8 @@ def learns(command: Callable[..., Path | None]) -> Callable[..., None]:
             with console.TrainingProgress() as progress:
                 written = command(run=_run(given, progress), **values)
         except KeyboardInterrupt:  # of which typer says nothing
-            console.say("tunectl: interrupted; the same command goes on")
+            same = "the same command without --fresh" if given["fresh"] else "the same command"
+            console.say(f"tunectl: interrupted; {same} goes on")
             sys.exit(console.INTERRUPTED)
         if written is not None:
             console.emit(str(written))
@@ -188,7 +189,7 @@ def _run(given: dict[str, Any], progress: console.TrainingProgress) -> Run:
         save_every=given["save_every"],
         stop_after=given["stop_after"],
         board=given["tensorboard"],
-        config=resolved(given["ctx"]),
+        config=resolved(given["ctx"], without=("fresh", "stop-after")),  # so that it goes on
         command=c.command_line(),
         licence=given["licence"],
         card=given["card"],

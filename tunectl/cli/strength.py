@@ -60,6 +60,8 @@ def check_strengths(
         alpha = model.alpha(one.level) if one.level is not None else one.alpha
         if mask is not None and isinstance(alpha, tuple):
             raise UsageError("--alpha-map scales one alpha", "give one, or leave --alpha away")
+        if mask is not None and extrapolate:
+            raise UsageError("--alpha-map stays within 0 and 1", "leave --extrapolate away")
         model.check(
             0.0 if model.tunable and alpha is None else alpha,  # to be read from the picture
             mapped=mask is not None,
@@ -73,10 +75,12 @@ def check_strengths(
 
 
 def _read_map(path: Path) -> NDArray[Any]:
-    """The samples (H, W) of a gray picture. Raises PictureError."""
+    """The samples (H, W) of a gray picture, as a viewer turns it. Raises PictureError."""
     from tunectl.images import read_picture
+    from tunectl.images.metadata import orientation
+    from tunectl.images.turn import upright
 
-    pixels = read_picture(path).pixels
-    if pixels.shape[2] != 1:
+    picture = read_picture(path)
+    if picture.pixels.shape[2] != 1:
         raise PictureError(f"{path}: is not gray", "give a gray picture: black is 0, white is 1")
-    return pixels[..., 0]
+    return upright(picture.pixels[..., 0], orientation(picture.exif))

@@ -24,7 +24,7 @@ from tunectl.header import Header, is_ours
 from tunectl.images import read_rgb8
 from tunectl.inference.execution import Execution
 from tunectl.inference.find import find_model
-from tunectl.inference.interpolate import mix_ours
+from tunectl.inference.interpolate import check_weights, mix_ours
 from tunectl.inference.load import from_tensors
 from tunectl.tasks import build_task
 
@@ -55,6 +55,7 @@ def barrier(
     it, `photo` is that: our models get it degraded at their levels' mean, enlarging ones reduced.
     Raises UsageError for models of which that says nothing, and as mixing does.
     """
+    check_weights(sources, weights)
     paths = [find_model(source) for source in sources]
     ours = is_ours(paths[0])
     mixer = _ours(paths) if ours else _foreign(paths)
@@ -69,7 +70,7 @@ def barrier(
     mixes = [_error(mixer(mix).run(given), wanted) for mix in between]
     points = []
     for mix, error in zip((*corners, *between), (*errors, *mixes), strict=True):
-        mean = sum(share * end for share, end in zip(mix, errors, strict=True))
+        mean = max(1e-9, sum(share * end for share, end in zip(mix, errors, strict=True)))
         points.append(Point(mix, _decibels(PEAK**2 / error), _decibels(error / mean)))
     return sorted(points, key=lambda point: point.weights, reverse=True)
 

@@ -113,7 +113,7 @@ class _Svg:
         )
 
     def encoded(self) -> bytes:
-        return ("\n".join([*self.parts, "</svg>"]) + "\n").encode()
+        return ("\n".join([*self.parts, "</svg>"]) + "\n").encode(errors="backslashreplace")
 
 
 class _Png:

@@ -45,15 +45,18 @@ def _adapted(adapter: Path, weights: str) -> Restore:
             "it needs a function load(path) that returns restore(picture, level)",
         ) from error
 
+    rule = "restore(picture, level) takes (1, C, H, W) in [0, 1] and gives the same shape"
+
     def restore(noisy: Tensor, level: float | None) -> Tensor:
         try:
             with torch.inference_mode():
-                return found(noisy, level)
+                output = found(noisy, level)
         except Exception as error:
-            raise UsageError(
-                f"{adapter}: {type(error).__name__}: {error}",
-                "restore(picture, level) takes (1, C, H, W) in [0, 1] and gives the same shape",
-            ) from error
+            raise UsageError(f"{adapter}: {type(error).__name__}: {error}", rule) from error
+        if not isinstance(output, Tensor) or output.shape != noisy.shape:
+            what = tuple(getattr(output, "shape", ())) or type(output).__name__
+            raise UsageError(f"{adapter}: gave {what} for {tuple(noisy.shape)}", rule)
+        return output
 
     return restore
 

@@ -58,14 +58,15 @@ class AtAlpha(Subject):
         alpha = self.choose(case)
         return self.model(case.noisy, alpha), alpha
 
-    def range_near(self, level: float | None) -> tuple[float, float]:
-        """Where the best alpha for a level is looked for."""
+    def range_near(self, case: Case) -> tuple[float, float]:
+        """Where the best alpha for a picture, or those of its level, is looked for."""
         knob = self.model.header.knob
         assert knob is not None
         low, high = min(0.0, knob.lowest), 1.0
-        if level is None or knob.way == "endpoint":  # nothing was trained between the ends
+        # Of a pair a level is only what models are told; and endpoint trains nothing between.
+        if case.level is None or case.seed is None or knob.way == "endpoint":
             return low, high
-        near = self.model.alpha(level)
+        near = self.model.alpha(case.level)
         return max(low, near - REACH), min(high, near + REACH)
 
 
@@ -128,7 +129,7 @@ class Oracle(AtAlpha):
         def score(alpha: float) -> float:
             return mean([psnr(*c.measured(self.model(c.noisy, alpha))) for c in cases.at(level)])
 
-        self.best = highest(score, *self.range_near(level))
+        self.best = highest(score, *self.range_near(next(cases.at(level))))
 
     def choose(self, case: Case) -> float:
         return self.best
@@ -144,7 +145,7 @@ class OracleEach(AtAlpha):
         def score(alpha: float) -> float:
             return psnr(*case.measured(self.model(case.noisy, alpha)))
 
-        return highest(score, *self.range_near(case.level))
+        return highest(score, *self.range_near(case))
 
 
 KNOWING = {"calibrated": Calibrated, "auto": Auto, "oracle": Oracle, "oracle-each": OracleEach}

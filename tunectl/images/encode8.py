@@ -7,13 +7,13 @@ import io
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, JpegImagePlugin
 
 from tunectl.errors import PictureError
 from tunectl.images import around, metadata, plugins
 from tunectl.images.guard import pillow_warnings
 from tunectl.images.picture import Picture
+from tunectl.images.turn import upright
 
 QUALITY = 95  # of "auto" where a format is lossy: differences are hard to see from here up
 _TURNED = ("BMP", "JXL")  # hold no orientation that viewers follow: turned before
@@ -29,7 +29,7 @@ def encode(picture: Picture, kind: str, quality: int | str, name: str) -> bytes:
     if picture.alpha is not None:
         pixels = np.concatenate([pixels, picture.alpha[..., None]], axis=2)
     if kind in _TURNED:
-        pixels = _upright(pixels, metadata.orientation(exif))
+        pixels = upright(pixels, metadata.orientation(exif))
         exif = metadata.upright(exif)
     elif kind in _REBUILT and not _can_be_rebuilt(exif):
         exif = metadata.only_orientation(exif)
@@ -119,15 +119,3 @@ def _can_be_rebuilt(exif: bytes | None) -> bool:
     except Exception:  # Pillow names none that it is limited to
         return False
     return True
-
-
-def _upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Turn samples the way a viewer would: 1 to 8 as EXIF counts."""
-    if orientation in (5, 7):
-        pixels = pixels.swapaxes(0, 1)
-    turns = {3: 2, 6: -1, 7: 2, 8: 1}.get(orientation, 0)
-    if orientation == 2:
-        return pixels[:, ::-1]
-    if orientation == 4:
-        return pixels[::-1]
-    return np.rot90(pixels, turns)

@@ -75,10 +75,14 @@ def is_picture(path: Path) -> bool:
     What is only called so was lost on the way, which whoever reads it has to hear. A raw file is
     none.
     """
-    if path.suffix.lower() in ENDINGS:
+    called_one = path.suffix.lower() in ENDINGS
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+            return False
+    except OSError:
+        return called_one
+    if called_one:
         return True
-    if not os.path.isfile(path):  # a pipe would be waited for
-        return False
     try:
         with open(path, "rb") as file:
             kind = sniff(file.read(HEAD))

@@ -231,7 +231,7 @@ def _write_picture(
         outcome = replace(outcome, output_stamp=stamp, seconds=seconds)
         record(outcome)
 
-    write(job.output, data, just_before)
+    write(job.output, data, just_before, job.new)
     return outcome
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tunectl.errors import CheckpointError
+from tunectl.hashing import size_and_time
 from tunectl.header import Header, Part, read_header
 from tunectl.inference.find import find_model, model_folders, models_in
 from tunectl.knob import STYLES, SYMBOLS
@@ -112,7 +113,7 @@ def _entry(path: Path, own: bool) -> Entry:
         header, fault = read_header(path), ""
     except CheckpointError as error:
         header, fault = None, error.message
-    return Entry(path.stem, path, path.stat().st_size, own, header, fault)
+    return Entry(path.stem, path, size_and_time(path)[0], own, header, fault)
 
 
 def _part(part: Part | None) -> str:

@@ -65,9 +65,11 @@ def run(
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
         place, most = _places(ray, device)
-        workers = workers or min(most, len(tasks))
+        workers = workers or max(1, min(most, len(tasks)))
         if workers > most:
-            raise UsageError(f"the cluster has room for {most} workers", "lower --workers")
+            raise UsageError(
+                f"the cluster has room for {most} workers", "lower --workers, or wait for machines"
+            )
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             ray.get_runtime_context().get_node_id(), soft=False
         )
@@ -178,7 +180,7 @@ def _places(ray: Any, device: str) -> tuple[dict[str, int], int]:
     there = ray.cluster_resources()
     if device != "cpu" and there.get("GPU"):
         return {"num_gpus": 1, "num_cpus": 1}, int(there["GPU"])
-    return {"num_cpus": 1}, int(there["CPU"])
+    return {"num_cpus": 1}, int(there.get("CPU", 0))
 
 
 def _ray() -> Any:

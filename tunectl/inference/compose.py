@@ -26,8 +26,10 @@ def compose(
 
     `scale` multiplies the map. `chroma` gives the colour differences, where it is there, or the
     input does with `keep_colours`. `blend` is the result's share beside the input, 0 to 1.
-    Raises UsageError for another.
+    Raises UsageError for another, or for both of those.
     """
+    if chroma is not None and keep_colours:
+        raise UsageError("the colours are kept, whatever their alpha", "leave chroma alpha away")
     if not 0 <= blend <= 1:
         raise UsageError(f"blend {blend:g} lies outside 0 to 1", "1 is the whole effect")
 

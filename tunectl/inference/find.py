@@ -13,7 +13,7 @@ from tunectl.header import ENDING
 def find_model(name: str | Path) -> Path:
     """The file of a model. Raises CheckpointError, listing what there is."""
     path = Path(name)
-    if path.suffix == ENDING or len(path.parts) > 1:
+    if path.suffix == ENDING or os.path.dirname(name):
         if not path.is_file():
             raise CheckpointError(f"{name}: there is no such file", "check the path of the model")
         return path
@@ -21,6 +21,8 @@ def find_model(name: str | Path) -> Path:
         candidate = folder / f"{name}{ENDING}"
         if os.path.isfile(candidate):
             return candidate
+    if os.path.isfile(path):  # its reader says why it is no model
+        return path
     known = ", ".join(model_names()) or "none"
     raise CheckpointError(f"no model is called {name!r}", f"known: {known}")
 

@@ -50,6 +50,16 @@ def fold_file(
     return checkpoint.write(output, folded, _tensors(network.state_dict()))
 
 
+def check_weights(sources: Sequence[str | Path], weights: Sequence[float]) -> None:
+    """Raises UsageError for weights that do not fit the models."""
+    if len(sources) < 2 or len(weights) != len(sources):
+        raise UsageError(
+            f"{len(sources)} models and {len(weights)} weights", "give one weight a model in --mix"
+        )
+    if not math.isclose(sum(weights), 1, abs_tol=1e-6):
+        raise UsageError(f"the weights add up to {sum(weights):g}", "make them add up to 1")
+
+
 def mix_files(
     sources: Sequence[str | Path], weights: Sequence[float], output: Path, command: str = ""
 ) -> None:
@@ -59,12 +69,7 @@ def mix_files(
     was measured of the others does not hold for it.
     Raises UsageError if the weights do not fit, IncompatibleError at the first mismatch.
     """
-    if len(sources) < 2 or len(weights) != len(sources):
-        raise UsageError(
-            f"{len(sources)} models and {len(weights)} weights", "give one weight a model in --mix"
-        )
-    if not math.isclose(sum(weights), 1, abs_tol=1e-6):
-        raise UsageError(f"the weights add up to {sum(weights):g}", "make them add up to 1")
+    check_weights(sources, weights)
     paths = [find_model(source) for source in sources]
     if not is_ours(paths[0]):
         _mix_foreign(paths, weights, output, command)

@@ -38,7 +38,8 @@ class Asked:
 class Job:
     """One input at one strength. `source` is None for standard input, `output` for standard output.
 
-    `kind` is the format to write, None for the input's own. `skip` says why it is to be left.
+    `kind` is the format to write, None for the input's own. `skip` says why it is to be left; `new`
+    that the output was not there, and that nothing which has come meanwhile may be written over.
     """
 
     source: Path | None
@@ -46,6 +47,7 @@ class Job:
     asked: Asked
     kind: str | None = None
     skip: str = ""
+    new: bool = False
 
     @property
     def name(self) -> str:

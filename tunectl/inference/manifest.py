@@ -76,17 +76,20 @@ class Manifest(Journal):
         super().__init__(path, setup)
         self._latest: dict[str, dict[str, Any]] = {}  # by output
         self._written: dict[str, set[str]] = {}  # every hash that we gave an output
+        self._in_place: set[str] = set()  # those that took the place of their input
         for line in _read(path):
             output = line["output"]
             if line["status"] != "skipped":
                 self._latest[output] = line
             if line["status"] == "done":
                 self._written.setdefault(output, set()).add(line["output_sha256"])
+                if line["input"] == output:
+                    self._in_place.add(line["output_sha256"])
 
     @property
     def journal(self) -> Journal:
         """Only its end, without what was read."""
-        return Journal(self.path, self.setup)
+        return Journal(Path(full_name(self.path)), self.setup)
 
     @property
     def results(self) -> int:
@@ -104,7 +107,9 @@ class Manifest(Journal):
             return None
         source, output = full_name(job.source), full_name(job.output)
         if output not in self._written:
-            return None
+            # The same folder may go by another name today: what is ours is told by content.
+            moved = source == output and self._in_place and sha256(job.source) in self._in_place
+            return "ours" if moved else None
         line = self._latest[output]
         as_written = _is_same(stamped.get(output), line.get("output_stamp"))
         found = line["output_sha256"] if as_written else sha256(job.output)

@@ -27,7 +27,10 @@ MANY = 50  # files of one folder far away, from which on it is listed rather tha
 
 
 def place(name: str) -> Path:
-    """The file or folder of a name. Raises UsageError for a URL that nothing here can open."""
+    """The file or folder of a name. Raises UsageError for none, which would be the current folder,
+    and for a URL that nothing here can open."""
+    if not name:
+        raise UsageError("an input or -o has no name", "check the variable that it came from")
     if "://" not in name or name.startswith(LOCAL):
         return Path(name.removeprefix(LOCAL))
     try:
@@ -92,8 +95,8 @@ def stamps(paths: Iterable[Path]) -> dict[str, str | None]:
 
 
 def stamp(path: Path) -> str | None:
-    """What changes when a file does, without its bytes being read: size, time and number, or, of
-    one far away, its size and the hash that its store knows. None where that is not to be had."""
+    """What changes when a file does, without its bytes being read: size and time, or, of one far
+    away, its size and the hash that its store knows. None where that is not to be had."""
     with contextlib.suppress(Exception):
         if is_remote(path):
             remote: Any = path
@@ -103,7 +106,7 @@ def stamp(path: Path) -> str | None:
 
 
 def _stamp_here(found: os.stat_result) -> str:
-    return f"{found.st_size}-{found.st_mtime_ns}-{found.st_ino}"
+    return f"{found.st_size}-{found.st_mtime_ns}"
 
 
 def _stamp_there(info: Mapping[str, Any]) -> str | None:
@@ -177,14 +180,14 @@ def content(path: Path) -> Path | bytes:
         return path.read_bytes()
 
 
-def write(path: Path, data: bytes, just_before: Callable[[str], None]) -> None:
+def write(path: Path, data: bytes, just_before: Callable[[str], None], new: bool = False) -> None:
     """Write a file in one step, with a last word before it takes its name.
 
-    `just_before` is given the stamp that the file will have. Object stores show a file when all of
-    it is there. Raises ResourceError.
+    `just_before` is given the stamp that the file will have; `new` is as in `atomic_write`, and
+    nothing to object stores, which show a file when all of it is there. Raises ResourceError.
     """
     if not is_remote(path):
-        with atomic_write(path) as file:
+        with atomic_write(path, new) as file:
             file.write(data)
             file.flush()
             just_before(_stamp_here(os.fstat(file.fileno())))

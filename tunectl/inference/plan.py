@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -101,8 +102,9 @@ def settle(
     """Decide what happens where an output exists already. Raises UsageError if that is an error.
 
     `elsewhere` are the jobs of all shards, whose outputs no other name may become. What the
-    manifest knows to be up to date is skipped; what it knows to be an older result of ours is
-    written anew, whatever `if_exists` says.
+    manifest knows to be up to date is skipped. What it knows to be an older result of ours is
+    written anew, whatever `if_exists` says, but in place, where it would be restored twice: there
+    it is left, unless overwriting is asked for.
     """
     if if_exists not in POLICIES:
         raise UsageError(f"--if-exists {if_exists!r} is not known", f"known: {', '.join(POLICIES)}")
@@ -113,15 +115,18 @@ def settle(
     settled, there = [], []
     for job in jobs:
         if job.output is None or full_name(job.output) not in stamped:
-            settled.append(job)
+            settled.append(replace(job, new=if_exists != "overwrite"))
             continue
         known = manifest.look(job, stamped) if manifest else None
         if known == "fresh":
             settled.append(replace(job, skip="up to date"))
-        elif known == "ours" or job.output == job.source:
+        elif job.output == job.source:
+            twice = known == "ours" and if_exists != "overwrite"
+            settled.append(replace(job, skip="restored before") if twice else job)
+        elif known == "ours":
             settled.append(job)
         elif if_exists == "rename":
-            settled.append(replace(job, output=_free_name(job.output, taken)))
+            settled.append(_renamed(job, taken, manifest, stamped))
         else:
             settled.append(replace(job, skip="exists") if if_exists == "skip" else job)
             there.append(job.target)
@@ -284,12 +289,19 @@ def _refuse_clashes(jobs: Sequence[Job], in_place: bool) -> None:
             )
 
 
-def _free_name(path: Path, taken: set[str]) -> Path:
-    """The path with the first number that neither the disk nor this plan has; it is then taken."""
-    number = 2
-    while True:
-        free = path.with_stem(f"{path.stem}_{number}")
-        if not exists(free) and key_of(free) not in taken:
-            taken.add(key_of(free))
-            return free
-        number += 1
+def _renamed(
+    job: Job, taken: set[str], manifest: Manifest | None, stamped: Mapping[str, str | None]
+) -> Job:
+    """The job with the first number after its output's name that neither the disk nor this plan
+    has, which is then taken; or with that of a result of it that the manifest knows."""
+    assert job.output is not None
+    for number in itertools.count(2):
+        output = job.output.with_stem(f"{job.output.stem}_{number}")
+        if key_of(output) in taken:
+            continue
+        there, other = exists(output), replace(job, output=output)
+        known = manifest.look(other, stamped) if manifest and there else None
+        if known or not there:
+            taken.add(key_of(output))
+            return replace(other, skip="up to date" if known == "fresh" else "", new=not there)
+    raise AssertionError  # there is no last number

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from tunectl.images import Picture, empty_like, fill_transparent, in_rgb, new_array, release
+from tunectl.images.metadata import orientation
+from tunectl.images.turn import as_stored
 from tunectl.inference.model import Model
 from tunectl.inference.samples import enlarged
 from tunectl.knob import Alpha
@@ -18,8 +21,8 @@ class Strength:
     """How strongly to restore.
 
     `alpha` is the knob; None lets the picture decide, or marks a plain model, which has none.
-    `chroma_alpha`, `alpha_map`, `blend`, `keep_colours` and `extrapolate` are as in calls of a
-    model.
+    `alpha_map` is for the picture as a viewer turns it; it, `chroma_alpha`, `blend`,
+    `keep_colours` and `extrapolate` are as in calls of a model.
     """
 
     alpha: Alpha | None = None
@@ -68,6 +71,9 @@ def restore(model: Model, picture: Picture, strength: Strength) -> Restored:
         if model.tunable and alpha is None:
             alpha = 1.0
     notes = [*picture.notes, note] if note else picture.notes
+    mask = strength.alpha_map
+    if mask is not None:  # painted over what a viewer shows
+        mask = np.ascontiguousarray(as_stored(mask, orientation(picture.exif)))
     sink = empty_like(source) if model.scale == 1 else _larger(source, model.scale)
 
     def band_done() -> None:
@@ -78,7 +84,7 @@ def restore(model: Model, picture: Picture, strength: Strength) -> Restored:
         source,
         sink,
         alpha,
-        alpha_map=strength.alpha_map,
+        alpha_map=mask,
         chroma_alpha=strength.chroma_alpha,
         blend=strength.blend,
         keep_colours=strength.keep_colours,

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 GOLDEN = (math.sqrt(5) - 1) / 2
+LEAST = 1e-9  # an alpha that is still none of the frozen base's
 
 
 @dataclass(frozen=True)
@@ -36,4 +37,4 @@ class Curriculum:
         sign = -1 if self.dual and index % 2 else 1
         share = 1.0 if self.way == "endpoint" else u**self.bias
         level = start + (end - start) * share * sign
-        return (None if self.way is None else sign * share ** (1 / self.power)), level
+        return (None if self.way is None else sign * max(LEAST, share ** (1 / self.power))), level

@@ -58,6 +58,8 @@ def train(
         model: Network | Tunable = net
         if tuner is None and "lower" in names:
             raise UsageError("two ends need a knob between them", "give --tuner")
+        if tuner is None and (tuner_fields or len(knots) > 2 or power != 1):
+            raise UsageError("a tuner's fields, knots and power need one", "give --tuner")
         if tuner is not None:
             if span[0] == span[1]:
                 raise UsageError(
@@ -131,6 +133,10 @@ def finetune(
     if way not in ("endpoint", "path"):
         raise UsageError(f"finetuning has no way {way!r}", "give --way endpoint or --way path")
     knots = _check_knots(knots, names)
+    if way == "endpoint" and not {-1.0, 0.0, 1.0}.issuperset(knots):
+        raise UsageError(
+            "the endpoint way never sees a knot between the ends", "give --way path, or no --knots"
+        )
     net = build_network(parent.network.name, parent.network.fields)
     net.load_state_dict(checkpoint.under("network.", tensors))
     net.requires_grad_(False)

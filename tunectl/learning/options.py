@@ -47,7 +47,7 @@ class Options:
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):
             raise UsageError("a run needs its length", "give either --steps or --minutes")
-        if self.length <= 0:
+        if not 0 < self.length < math.inf:
             raise UsageError("a run's length must be positive", "raise --steps or --minutes")
         for name in ("batch", "draws", "patch", "micro"):
             value = getattr(self, name)
@@ -62,7 +62,7 @@ class Options:
             raise UsageError(f"no optimizer is called {self.optimizer!r}", f"known: {OPTIMIZERS}")
         if self.loss not in LOSSES:
             raise UsageError(f"no loss is called {self.loss!r}", f"known: {LOSSES}")
-        if self.lr <= 0 or self.bias <= 0 or self.clip <= 0:
+        if not all(0 < value < math.inf for value in (self.lr, self.bias, self.clip)):
             raise UsageError("--lr, --bias and --clip must be positive", "raise them")
         if not (0 <= self.ema < 1 and 0 <= self.gray <= 1 and 0 <= self.flat < 1):
             raise UsageError("--ema and --flat lie in [0, 1), --gray in [0, 1]", "correct them")

@@ -68,8 +68,11 @@ class Place:
             raise UsageError(f"{task} needs the photos' other halves", "give --noisy FOLDER")
         if not takes and self.noisy is not None:
             raise UsageError(f"{task} makes its own inputs", "give --task pairs, or no --noisy")
-        if self.noisy is not None and not self.data.is_dir():
-            raise UsageError(f"{self.data}: pairs come in folders", "name a folder with --data")
+        if self.noisy is None and any(self.endings):
+            raise UsageError("--pairs says how names of pairs end", "give --noisy FOLDER as well")
+        for option, place in (("--data", self.data), ("--validation", self.validation)):
+            if self.noisy is not None and place is not None and not place.is_dir():
+                raise UsageError(f"{place}: pairs come in folders", f"name a folder with {option}")
 
     def style_pictures(self) -> dict[str, Path]:
         """The pictures of styles by their role."""

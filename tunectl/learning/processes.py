@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
 from tunectl.device import pick_device
-from tunectl.errors import ResourceError
+from tunectl.errors import ResourceError, UsageError
 
 T = TypeVar("T")
 
@@ -100,6 +100,9 @@ def joined(device: str) -> Iterator[Processes]:
     if count == 1:
         yield Processes(0, 1, picked)
         return
+    for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        if name not in os.environ:
+            raise UsageError(f"WORLD_SIZE is {count}, and {name} is not set", "start by torchrun")
     if picked.type == "cuda" and picked.index is None:
         picked = pick_device(f"cuda:{os.environ['LOCAL_RANK']}")
     with _reached():

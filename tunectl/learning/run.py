@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -14,7 +15,7 @@ import torch
 
 from tunectl import checkpoint
 from tunectl.device import pick_precision
-from tunectl.errors import ResourceError, is_out_of_memory
+from tunectl.errors import DataError, ResourceError, is_out_of_memory
 from tunectl.evaluation.cases import pair_up
 from tunectl.hashing import file_sha256, size_and_time
 from tunectl.header import Header
@@ -141,7 +142,9 @@ def _learn(
         if end:
             log.sweep(end.step, frames)
     if end is None:
-        place.say(f"stopped after step {place.stop_after}; the same command goes on")
+        place.say(
+            f"stopped after step {place.stop_after}; the same command without --stop-after goes on"
+        )
         return False
     if not processes.first:
         return True
@@ -193,10 +196,30 @@ def _split(place: Place) -> tuple[list[Source], list[Source]]:
     if place.validation is not None and place.noisy is not None:
         listed = list_photos(place.validation)
         held_out = list(pair_up(listed, place.validation, place.noisy, place.endings))
+        _refuse_shared_halves(sources, held_out)
     elif place.validation is not None:
         held_out = list(list_photos(place.validation))
-    kept = set(held_out)
-    return [one for one in sources if one not in kept] or sources, held_out
+    kept = set(map(_real, held_out))
+    return [one for one in sources if _real(one) not in kept] or sources, held_out
+
+
+def _refuse_shared_halves(sources: Sequence[Source], held_out: Sequence[Source]) -> None:
+    """Photos to train and to validate on may be called alike, but both look for their halves in
+    one folder. Raises DataError."""
+    owners: dict[str, str] = {}
+    for one in (*sources, *held_out):
+        clean, noisy = _real(one)
+        owner = owners.setdefault(noisy, clean)
+        if owner != clean:
+            raise DataError(
+                f"{noisy}: would be the other half of {owner} and of {clean}",
+                "give the photos of --validation other names than those of --data",
+            )
+
+
+def _real(source: Source) -> tuple[str, ...]:
+    """By which a source is told from others, whatever way its files are named."""
+    return tuple(os.path.realpath(path) for path in files_of(source))
 
 
 def _split_words(place: Place) -> str:
@@ -242,7 +265,7 @@ def _content(path: Path) -> str | None:
 def _names_hash(sources: Sequence[Source]) -> str:
     paths = [path for source in sources for path in files_of(source)]
     listing = "\n".join(f"{path.name} {size_and_time(path)[0]}" for path in paths)
-    return hashlib.sha256(listing.encode()).hexdigest()
+    return hashlib.sha256(os.fsencode(listing)).hexdigest()
 
 
 def _is_of_compiler(error: BaseException) -> bool:

@@ -82,7 +82,7 @@ class RunFolder:
     def write(self, name: str, text: str) -> None:
         """Write a file of the folder. Raises ResourceError if the disk refuses."""
         with atomic_write(self.path / name) as file:
-            file.write(text.encode())
+            file.write(text.encode(errors="backslashreplace"))
 
     def states(self) -> list[Path]:
         """State files, oldest first."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,7 +14,7 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
-from tunectl.atomic import atomic_write
+from tunectl.atomic import atomic_write, remove_stale
 from tunectl.errors import PictureError
 from tunectl.hashing import size_and_time
 from tunectl.images import read_rgb8
@@ -49,14 +51,15 @@ def decode(sources: Sequence[Source], cached: bool = False) -> Table:
         return found.table(np.concatenate(arrays) if arrays else _nothing())
     place = platformdirs.user_cache_path("tunectl") / "photos" / _key(sources)
     pixels, facts = place.with_suffix(".u8"), place.with_suffix(".json")
-    if not facts.exists():  # written last
-        found = _Found()
+    known = _decoded(pixels, facts, sources)
+    found = known or _Found()
+    if known is None:
+        remove_stale(place.parent)
         with atomic_write(pixels) as file:
             for array in found.read(sources):
                 file.write(np.ascontiguousarray(array).data)
         with atomic_write(facts) as file:
             file.write(json.dumps(asdict(found)).encode())
-    found = _Found(**json.loads(facts.read_text(encoding="utf-8")))
     if not found.shapes:
         return found.table(_nothing())
     # Mapped for copying on write: torch wants tables that can be written to, and never writes.
@@ -71,14 +74,16 @@ class _Found:
     names: list[str] = field(default_factory=list)
     shapes: list[list[int]] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    unread: list[int] = field(default_factory=list)  # which ones, among all
 
     def read(self, sources: Sequence[Source]) -> Iterator[NDArray[np.uint8]]:
         """Each that can be read."""
-        for source in sources:
+        for index, source in enumerate(sources):
             try:
                 array = read_source(source)
             except PictureError as error:
                 self.skipped.append(error.message)
+                self.unread.append(index)
                 continue
             self.names.append(str(files_of(source)[0]))
             self.shapes.append(list(array.shape[:2]))
@@ -89,6 +94,21 @@ class _Found:
         """With the pixels of them all."""
         shapes = tuple((height, width) for height, width in self.shapes)
         return Table(pixels, tuple(self.names), shapes, tuple(self.skipped))
+
+
+def _decoded(pixels: Path, facts: Path, sources: Sequence[Source]) -> _Found | None:
+    """What an earlier run has read, if it is there, and no more can be read by now."""
+    try:
+        found = _Found(**json.loads(facts.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    if not pixels.exists():
+        return None
+    for index in found.unread:
+        with contextlib.suppress(PictureError):
+            read_source(sources[index])
+            return None
+    return found
 
 
 def files_of(source: Source) -> tuple[Path, ...]:
@@ -116,7 +136,7 @@ def _key(sources: Sequence[Source]) -> str:
             size, time = size_and_time(path)
             lines.append(f"{path.resolve()} {size} {time}")
         lines.append("")
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
+    return hashlib.sha256(os.fsencode("\n".join(lines))).hexdigest()[:32]
 
 
 def _nothing() -> NDArray[np.uint8]:

@@ -35,7 +35,7 @@ def page(
         text = _page(title, views, source, strips, start, quality, scale)
         if len(text) <= LIMIT:
             break
-    write_new(path, text.encode())
+    write_new(path, text.encode(errors="backslashreplace"))
 
 
 def _page(
