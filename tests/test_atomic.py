@@ -43,6 +43,24 @@ def test_a_block_that_raises_leaves_the_old_file_and_no_other(tmp_path: Path):
     assert os.listdir(tmp_path) == ["a"]
 
 
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_that_came_meanwhile_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+):
+    def refused(*_: object) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refused)
+    path = tmp_path / "a"
+    with atomic_write(path, new=True) as file:
+        file.write(b"first")
+    with pytest.raises(ResourceError, match="has come there meanwhile"), atomic_write(path, True):
+        pass
+    assert path.read_bytes() == b"first"
+    assert os.listdir(tmp_path) == ["a"]
+
+
 def test_a_missing_folder_is_made_and_long_names_fit(tmp_path: Path):
     path = tmp_path / "x" / "y" / ("n" * 255)
     write(path)

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tunectl import atomic
 from tunectl.cli import console
 from tunectl.cli.apply import apply
+from tunectl.images.turn import as_stored
 from tunectl.inference import batch
 
 Words = list[object]
@@ -440,6 +441,66 @@ def test_a_manifest_tells_of_failures_and_keeps_in_place_from_going_twice(cli, c
     before = states("in/a.png", "in/more/b.jpg")
     assert cli(*words)[1] == ""
     assert states("in/a.png", "in/more/b.jpg") == before
+
+
+def test_a_map_is_laid_over_what_a_viewer_shows(cli, common: Words):
+    """Of one photo, stored in eight ways, with a map that was painted upright."""
+    photo = np.asarray(Image.open("p.png"))
+    mask = np.zeros(photo.shape[:2], np.uint8)
+    mask[:30, :40] = 255
+    tags = Image.Exif()
+    for how in range(1, 9):
+        tags[0x112] = how
+        Image.fromarray(np.ascontiguousarray(as_stored(photo, how))).save(f"{how}.png", exif=tags)
+    for name, how in (("upright", 1), ("turned", 6)):  # nor does it matter how the map is stored
+        tags[0x112] = how
+        Image.fromarray(np.ascontiguousarray(as_stored(mask, how))).save(f"{name}.png", exif=tags)
+    words = ["apply", *(f"{how}.png" for how in range(1, 9)), "--precision", "fp32", *common]
+    for name in ("upright", "turned"):
+        assert cli(*words, "-o", name, "--alpha-map", f"{name}.png")[0] == 0
+    assert cli(*words, "-o", "ends", "-a", "0,1")[0] == 0
+
+    def shown(name: str) -> np.ndarray:
+        return np.asarray(ImageOps.exif_transpose(Image.open(name))).astype(int)
+
+    for how in range(1, 9):
+        mapped = shown(f"upright/{how}.png")
+        weak, strong = (shown(f"ends/{how}_alpha{alpha}.png") for alpha in (0, 1))
+        assert (weak != strong).any()
+        assert np.array_equal(mapped[:4, :8], strong[:4, :8])
+        assert np.array_equal(mapped[-20:, -40:], weak[-20:, -40:])
+        assert Path(f"turned/{how}.png").read_bytes() == Path(f"upright/{how}.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        (["--alpha-map", "map.png", "--extrapolate", "-a", 1.5], "stays within 0 and 1"),
+        (["--alpha-map", "map.png", "-a", "0.5,auto"], "not auto"),
+        (["--keep-colours", "--chroma-alpha", 0.2, "-a", 0.5], "colours are kept"),
+        (["-o", ""], "has no name"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(cli, common: Words, words: Words, cause: str):
+    Image.open("p.png").convert("L").save("map.png")
+    code, _, told = cli("apply", "p.png", *words, *common)
+    assert (code, told.count("\n")) == (2, 2)
+    assert cause in told
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk that is always full")
+def test_a_full_disk_behind_a_stream_stops_with_two_lines(common: Words):
+    command = [sys.executable, "-m", "tunectl", "apply", "p.png", *common, "-a", 0.5, "-o"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*map(str, command), "-"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+        assert done.returncode == 4
+        assert done.stderr.endswith(
+            "standard output: the disk is full\n  free some space and run the command again\n"
+        )
+        silent = subprocess.run([*map(str, command), "o.png"], stderr=full, stdout=full)
+        assert silent.returncode == 4
 
 
 # Pipes

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from tunectl.cli.app import app
+from tunectl.cli.choices import command_line
 from tunectl.header import Part, read_header
 
-RUN = ["train", "--data", ".", "--steps", "1", "-o", "x"]
+WHERE = ["--data", ".", "-o", "x.safetensors"]
+RUN = ["train", "--steps", "1", *WHERE]
 COMMANDS = ["train", "finetune", "interpolate", "apply", "evaluate", "sweep", "inspect"]
 COMMANDS += ["convert", "export", "models"]
 
@@ -69,8 +72,16 @@ def test_the_commands_are_those_of_the_readme(cli):
     [
         (["interpolate", "MODEL", "-o", "x.safetensors"], 2, "not clear"),
         (["train", "--data", ".", "--level", "15", "-o", "x.safetensors"], 2, "length"),
-        (["train", "--data", "none", "--level", "5", "--steps", "1", "-o", "x"], 3, "not a folder"),
-        (["train", "--data", ".", "--level", "a-b", "--steps", "1", "-o", "x"], 2, "not a level"),
+        (
+            ["train", "--data", "none", "--level", "5", "--steps", "1", "-o", "x.safetensors"],
+            3,
+            "not a folder",
+        ),
+        (
+            ["train", "--data", ".", "--level", "a-b", "--steps", "1", "-o", "x.safetensors"],
+            2,
+            "not a level",
+        ),
         ([*RUN, "--tuner", "dni", "--level", "0-50", "--power", "0"], 2, "positive power"),
         ([*RUN, "--tuner", "dni", "--level", "0-50", "--knots", "0,nan,1"], 2, "not a list"),
         ([*RUN, "--task", "style", "--style", "a.png", "--loss", "psnr"], 2, "losses of its own"),
@@ -81,6 +92,18 @@ def test_the_commands_are_those_of_the_readme(cli):
             "5 levels are more than 4",
         ),
         (["evaluate", ".", "--level", "x"], 2, "not a list"),
+        (["interpolate", "MODEL", "-a", "1", "-o", "x"], 2, "not named as a model"),
+        (["train", "--data", ".", "--level", "5", "--steps", "1", "-o", "x.pth"], 2, "not named"),
+        (["interpolate", "MODEL", "-a", "1", "--card", "c", "-o", "x.safetensors"], 2, "--knob"),
+        (
+            ["interpolate", "MODEL", "MODEL", "--mix", "1", "--check", "a", "-o", "x.safetensors"],
+            2,
+            "2 models and 1 weights",
+        ),
+        ([*RUN, "--level", "0-50", "--tuner-field", "groups=4"], 2, "need one"),
+        ([*RUN, "--level", "5", "--pairs", "_a:_b"], 2, "give --noisy"),
+        ([*RUN, "--level", "5", "--lr", "nan"], 2, "must be positive"),
+        (["train", "--level", "5", "--minutes", "nan", *WHERE], 2, "length must be positive"),
     ],
 )
 def test_bad_input_gets_two_lines_and_a_code(
@@ -141,11 +164,34 @@ def test_train_finetune_interpolate_and_evaluate(cli, photos: Path, tmp_path: Pa
     assert len(report["tables"][0]["rows"][0]["pictures"]) == 4
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="such names are Linux's")
+def test_names_of_no_encoding_are_borne_everywhere(
+    cli, photos: Path, tunable_file: Path, tmp_path: Path, monkeypatch
+):
+    """As old archives have them: Latin-1."""
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    shutil.copytree(photos, odd)
+    (odd / "photo0.png").rename(odd / os.fsdecode(b"\xfc.png"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    small = ["--network", "adafm-net", "--network-field", "width=4", "--network-field", "blocks=1"]
+    small += ["--batch", 2, "--patch", 24, "--device", "cpu", "--level", 15, "--cache"]
+    assert cli(*RUN[:3], "--data", odd, "-o", "m.safetensors", *small)[0] == 0
+    assert cli("train", "--data", odd, *small, "--print-config", "-o", "m.safetensors")[0] == 0
+    measure = ["--level", "15,30", "--save", "m.csv", "--plot", "m.svg", "--device", "cpu"]
+    assert cli("evaluate", odd, "-m", tunable_file, *measure)[0] == 0
+    photo = odd / os.fsdecode(b"\xfc.png")
+    assert cli("sweep", photo, "-m", tunable_file, "-a", "0,1", "-o", "m.html")[0] == 0
+    assert all(Path(f"m.{kind}").stat().st_size for kind in ("safetensors", "csv", "svg", "html"))
+
+
 def test_models_are_listed_and_shown(cli, tunable_file: Path, tmp_path: Path, monkeypatch):
     monkeypatch.setenv("TUNECTL_HOME", str(tmp_path))
     shutil.copy(tunable_file, tmp_path / "mine.safetensors")
     shutil.copy(tunable_file, tmp_path / "wheat-field.safetensors")
     (tmp_path / "broken.safetensors").write_bytes(b"nothing")
+    (tmp_path / "gone.safetensors").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "list.safetensors").write_bytes(struct.pack("<Q", 2) + b"[]")
     code, out, err = cli("models", "list")
     assert code == 0
     assert str(tmp_path) in err
@@ -155,6 +201,8 @@ def test_models_are_listed_and_shown(cli, tunable_file: Path, tmp_path: Path, mo
     assert "Gaussian noise" in lines["denoise"]
     assert ("sigma 0 to 50" in lines["mine"], "yours" in lines["wheat-field"]) == (True, True)
     assert "bytes long" in lines["broken"]
+    assert "No such file" in lines["gone"]
+    assert "not a safetensors file" in lines["list"]
     code, out, _ = cli("models", "list", "--json")
     found = {model["name"]: model for model in json.loads(out)["models"]}
     assert found["mine"]["header"]["knob"]["levels"] == [0, 50]
@@ -167,6 +215,19 @@ def test_models_are_listed_and_shown(cli, tunable_file: Path, tmp_path: Path, mo
     assert json.loads(cli("models", "show", "denoise", "--json")[1])["header"]["dtype"] == "fp16"
     code, _, err = cli("models", "show", "nothing")
     assert (code, "no model is called 'nothing'" in err) == (3, True)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weights.pth").write_bytes(b"\x80\x04.")
+    for name in ("weights.pth", "./weights.pth"):
+        code, _, err = cli("models", "show", name)
+        assert (code, "weights.pth: is only 3 bytes long" in err) == (3, True)
+    code, _, err = cli("models", "show", "./nothing")
+    assert (code, "./nothing: there is no such file" in err) == (3, True)
+
+
+def test_no_folder_travels_with_a_model(monkeypatch):
+    words = ["train", "--data=/home/me/photos", "-o/tmp/m.safetensors", "--card", "a/b", "/c/d.png"]
+    monkeypatch.setattr(sys, "argv", ["tunectl", *words])
+    assert command_line() == "tunectl train --data=photos -om.safetensors --card a/b d.png"
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,9 @@ def config(tmp_path: Path, photos: Path) -> Path:
 
 
 def test_a_run_from_a_file_and_flags_that_win(cli, config: Path, tmp_path: Path):
-    code, out, err = cli("train", "--config", config, "--seed", 3, "--device", "cpu")
+    first = cli("train", "--config", config, "--seed", 3, "--device", "cpu", "--stop-after", 1)
+    assert "without --stop-after goes on" in first[2]
+    code, out, err = cli("train", "--config", config, "--seed", 3, "--device", "cpu", "--fresh")
     assert code == 0, err
     header = read_header(Path(out.strip()))
     assert header.level == (15, 15)
@@ -29,6 +31,7 @@ def test_a_run_from_a_file_and_flags_that_win(cli, config: Path, tmp_path: Path)
     kept = tomllib.loads((tmp_path / "m.safetensors.run" / "config.toml").read_text())
     assert kept["seed"] == 3
     assert kept["lr"] == 1e-3
+    assert not {"fresh", "stop-after"} & kept.keys()
     assert kept["network-field"] == ["width=4", "blocks=1"]
     again = cli("train", "--config", tmp_path / "m.safetensors.run" / "config.toml")
     assert again[0] == 0
@@ -74,7 +77,7 @@ def test_apply_takes_a_config_too(cli, tmp_path: Path, tunable_file: Path):
 def test_what_a_config_cannot_say(cli, tmp_path: Path, text: str, words: list[str]):
     path = tmp_path / "wrong.toml"
     path.write_text(text)
-    code, out, err = cli("train", "--config", path, "-o", tmp_path / "m", "--data", tmp_path)
+    code, out, err = cli("train", "--config", path, "-o", "m.safetensors", "--data", tmp_path)
     assert (code, out) == (2, "")
     for word in words:
         assert word in err

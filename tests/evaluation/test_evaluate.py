@@ -81,6 +81,14 @@ def test_no_one_does_better_than_the_oracle(tunable_file: Path, photos: Path):
     assert alphas["auto"][0] == model.alpha(model.estimate(noisy))
 
 
+def test_the_best_for_a_pair_does_not_depend_on_what_is_told_of_it(tunable_file: Path, pairs: Path):
+    model = load(tunable_file, device="cpu", precision="fp32")
+    cases = Pairs(pairs, pairs, ("_mean", "_real"), [0, 50])
+    for setting in ("oracle", "oracle-each"):
+        row = measure(subject("m", model, setting), cases)
+        assert row.psnr("0") == row.psnr("50")
+
+
 def test_the_maximum_is_found():
     assert highest(lambda x: -((x - 0.37) ** 2), 0, 1) == pytest.approx(0.37, abs=0.01)
     assert highest(lambda x: x, 0, 1) == 1
@@ -128,6 +136,11 @@ def test_rivals_enter_through_an_adapter(tmp_path: Path):
     assert torch.equal(rival.restore(picture, 25), picture * 0.5)
     with pytest.raises(UsageError, match=r"adapter\.py: IndexError"):
         rival.restore(picture, None)
+    for wrong in ("picture[..., :4]", "picture.numpy()", "None"):
+        adapter.write_text(f"def load():\n    return lambda picture, level: {wrong}\n")
+        with pytest.raises(UsageError, match=r"adapter\.py: gave .* for \(1, 3, 8, 8\)"):
+            load_rival(str(adapter), CPU).restore(picture, 25)
+    adapter.write_text(ADAPTER)
     with pytest.raises(UsageError, match="there is no such adapter"):
         load_rival(f"{tmp_path / 'none.py'}:x", CPU)
     with pytest.raises(UsageError, match=r"adapter\.py: ValueError"):

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from tunectl.hashing import file_sha256
 from tunectl.inference.job import Asked, Job, Outcome
 from tunectl.inference.manifest import Manifest, Setup
 from tunectl.inference.places import stamp, stamps
+from tunectl.inference.plan import settle
 
 SETUP = Setup("m", "hash of m", {"quality": "auto"})
 
@@ -217,6 +220,44 @@ def test_names_of_any_bytes_come_back(tmp_path: Path, monkeypatch: pytest.Monkey
         path.write_bytes(b"x")
     assert look(written(strange), strange) == "fresh"
     assert len(Path("m/done.jsonl").read_bytes().splitlines()) == 1
+
+
+def test_what_was_restored_in_place_is_left_at_another_strength_and_by_another_name(job: Job):
+    in_place = Job(job.output, job.output, job.asked)
+    manifest = written(in_place)
+    stronger = replace(in_place, asked=Asked(0.8))
+    assert settle([in_place], "error", manifest)[0].skip == "up to date"
+    assert settle([stronger], "error", manifest)[0].skip == "restored before"
+    assert settle([stronger], "overwrite", manifest) == [stronger]
+    Path("moved").mkdir()
+    moved = replace(in_place, source=Path("moved/out.png"), output=Path("moved/out.png"))
+    os.rename("out.png", "moved/out.png")
+    assert settle([moved], "error", manifest)[0].skip == "restored before"
+    edit("moved/out.png", b"another photo")
+    assert settle([moved], "error", manifest) == [moved]
+
+
+def test_a_renamed_result_is_found_again(job: Job):
+    Path("out.png").rename("out_2.png")
+    Path("out.png").write_bytes(b"somebody's")
+    manifest = written(replace(job, output=Path("out_2.png")))
+    (again,) = settle([job], "rename", manifest)
+    assert (again.target, again.skip) == ("out_2.png", "up to date")
+    (other,) = settle([replace(job, asked=Asked(0.8))], "rename", manifest)
+    assert (other.target, other.skip, other.new) == ("out_2.png", "", False)
+
+
+def test_a_copy_on_another_disk_is_the_same_file(job: Job):
+    manifest = written(job)
+    for name in ("in.png", "out.png"):
+        shutil.copy2(name, "copy")
+        os.replace("copy", name)
+    assert job.source
+    assert job.output
+    stamped = stamps([job.source, job.output])
+    lines = json.loads(Path("m/done.jsonl").read_text())
+    assert set(stamped.values()) == {lines["input_stamp"], lines["output_stamp"]}
+    assert manifest.look(job, stamped) == "fresh"
 
 
 def test_a_place_that_cannot_be_written_is_named(job: Job):

@@ -185,6 +185,23 @@ def test_in_place_writes_over_whatever_the_policy():
     assert settle(jobs, "error") == jobs
 
 
+def test_no_name_is_not_the_current_folder():
+    pictures("a.png")
+    with pytest.raises(UsageError, match="has no name"):
+        plan([""], AUTO, Layout(in_place=True))
+    with pytest.raises(UsageError, match="has no name"):
+        plan(["a.png"], AUTO, Layout(""))
+
+
+def test_only_overwriting_takes_a_name_that_was_free():
+    pictures("in/a.png", "in/b.png", "out/b.png")
+    for policy, new in (("skip", [True, False]), ("rename", [True, True])):
+        jobs = settle(plan(["in"], AUTO, Layout("out")), policy)
+        assert [job.new for job in jobs] == new
+    jobs = settle(plan(["in"], AUTO, Layout("out")), "overwrite")
+    assert [job.new for job in jobs] == [False, False]
+
+
 def test_a_plan_reads_no_more_than_the_first_bytes():
     """Three pictures of 8 TB each: read, they would take hours."""
     for name in ("a.png", "b.png", "c.png"):

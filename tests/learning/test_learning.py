@@ -13,12 +13,19 @@ import torch
 from PIL import Image
 
 from tunectl import checkpoint
-from tunectl.errors import DataError, DivergedError, IncompatibleError, ResourceError, UsageError
+from tunectl.errors import (
+    DataError,
+    DivergedError,
+    IncompatibleError,
+    PictureError,
+    ResourceError,
+    UsageError,
+)
 from tunectl.hashing import file_sha256, size_and_time
 from tunectl.header import read_header
 from tunectl.inference.load import load
 from tunectl.knob import Knob
-from tunectl.learning import jobs, loop
+from tunectl.learning import jobs, loop, table
 from tunectl.learning.calibration import calibrate
 from tunectl.learning.curriculum import Curriculum
 from tunectl.learning.options import Options
@@ -94,7 +101,7 @@ def test_a_run_in_parts_is_the_run_in_one(
             place(photos, parts, stop_after=stop, say=said.append),
             *(options, "denoise", "adafm-net", [15], TINY),
         )
-        assert said[-1] == f"stopped after step {stop}; the same command goes on"
+        assert said[-1].startswith(f"stopped after step {stop}; the same command without")
         assert not parts.exists()
     again = train(place(photos, parts), options)
     assert all(torch.equal(undisturbed[name], again[name]) for name in undisturbed)
@@ -254,6 +261,9 @@ def test_photos_can_be_listed_and_kept_decoded(
             kept = train(place(listing, tmp_path / f"{name}.safetensors", cached=True), options)
             assert all(torch.equal(plain[key], kept[key]) for key in plain)
         assert len(list((tmp_path / "cache").rglob("*.u8"))) == 1
+        next((tmp_path / "cache").rglob("*.u8")).unlink()  # by somebody who cleans up
+        again = train(place(listing, tmp_path / "d.safetensors", cached=True), options)
+        assert all(torch.equal(plain[key], again[key]) for key in plain)
         listing.write_text("nowhere.png")
         with pytest.raises(DataError, match=r"nowhere\.png, which is not there"):
             list_photos(listing)
@@ -276,6 +286,15 @@ def test_pairs_teach_a_knob_their_difference(photos: Path, tmp_path: Path, optio
     wrong = dataclasses.replace(where, endings=("", ""))
     with pytest.raises(DataError, match="no other half"):
         jobs.train(wrong, options, "pairs", "adafm-net", None, TINY)
+    other = tmp_path / "others"
+    shutil.copytree(clean, other)
+    for path in list_photos(other):  # other photos that are called alike
+        Image.open(path).rotate(180).save(path)
+    with pytest.raises(DataError, match="would be the other half of"):
+        jobs.train(
+            dataclasses.replace(where, validation=other),
+            *(options, "pairs", "adafm-net", None, TINY),
+        )
     longer = dataclasses.replace(options, steps=150, lr=5e-3)
     jobs.train(where, longer, "pairs", "adafm-net", None, TINY, tuner="dni")
     model = load(output, device="cpu", precision="fp32")
@@ -336,6 +355,10 @@ def test_finetuning_refuses_what_it_cannot_start_from(
         jobs.finetune(where, options, plain_file, "ftn", "path", 15)
     with pytest.raises(UsageError, match="way"):
         jobs.finetune(where, options, plain_file, "ftn", "joint", 50)
+    with pytest.raises(UsageError, match="never sees a knot between"):
+        jobs.finetune(where, options, plain_file, "ftn", "endpoint", 50, knots=(0.0, 0.5, 1.0))
+    with pytest.raises(UsageError, match="need one"):
+        train(where, options, tuner_fields={"groups": "4"})
 
 
 def test_deblock_trains_too(photos: Path, tmp_path: Path, options: Options):
@@ -354,6 +377,8 @@ def test_the_curriculum_covers_the_range_evenly():
     for low in range(0, 75, 5):  # every twentieth part has its tenth of 200 draws, within 2
         assert 11 <= sum(low < level <= low + 5 for _, level in draws) <= 16
     assert Curriculum("endpoint", (15.0, 50.0))(3) == (1.0, 50.0)
+    steep = [Curriculum("path", (0.0, 50.0), power=0.01)(i)[0] for i in range(2000)]
+    assert min(steep) > 0  # at 0 a frozen base has nothing to learn
     assert Curriculum(None, (15.0, 15.0))(3) == (None, 15.0)
 
 
@@ -403,6 +428,35 @@ def test_small_and_broken_photos_are_left_out_by_name(tmp_path: Path):
     assert [p.name for p in list_photos(tmp_path, ["s*", "broken*", "gone*"])] == ["good.png"]
     with pytest.raises(DataError, match="no photos"):
         list_photos(tmp_path, ["*"])
+
+
+def test_what_could_not_be_read_once_is_tried_again(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    found, honest = list_photos(photos), table.read_source
+
+    def refuses(source: Path):
+        if source == found[2]:
+            raise PictureError(f"{source}: Permission denied")
+        return honest(source)
+
+    monkeypatch.setattr(table, "read_source", refuses)
+    assert len(decode(found, cached=True).names) == len(found) - 1
+    assert len(decode(found, cached=True).skipped) == 1
+    monkeypatch.setattr(table, "read_source", honest)
+    assert len(decode(found, cached=True).names) == len(found)
+
+
+def test_photos_to_validate_on_are_not_learned_from_whatever_they_are_called(
+    photos: Path, tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch
+):
+    said: list[str] = []
+    monkeypatch.chdir(photos)
+    train(
+        place(photos, tmp_path / "m.safetensors", validation=Path("more"), say=said.append), options
+    )
+    assert said[0].startswith("3 photos")
 
 
 @pytest.mark.parametrize("way", ["joint", "endpoint"])

@@ -14,7 +14,10 @@ import pytest
 import torch
 
 from tunectl import checkpoint
+from tunectl.errors import UsageError
 from tunectl.header import read_header
+from tunectl.learning import jobs
+from tunectl.learning.options import Options
 from tunectl.learning.state import RunFolder
 
 ALONE = [sys.executable, "-m", "tunectl"]
@@ -68,6 +71,16 @@ def test_a_batch_too_small_for_the_processes_says_so(photos: Path, tmp_path: Pat
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 @pytest.mark.slow
+def test_half_of_a_start_is_refused(
+    photos: Path, tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("WORLD_SIZE", "4")  # as some job systems do, and no more
+    monkeypatch.delenv("RANK", raising=False)
+    where = jobs.Place(photos, tmp_path / "m.safetensors", device="cpu")
+    with pytest.raises(UsageError, match="RANK is not set"):
+        jobs.train(where, options, "denoise", "adafm-net", [15], {"width": 4, "blocks": 1})
+
+
 def test_an_elastic_restart_goes_on(photos: Path, tmp_path: Path):
     output = tmp_path / "m.safetensors"
     folder = RunFolder(output)
