@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,7 +97,7 @@ def test_the_python_lines_of_the_readme_run(tmp_path: Path, monkeypatch):
     (code,) = [block for kind, block in BLOCKS if kind == "python"]
     picture = Image.open(ROOT / "weights/example/noisy.png").crop((0, 0, 64, 48))
     picture.save("photo.jpg")
-    space = {"picture": picture, "array": np.asarray(picture)}
+    space: dict[str, Any] = {}
     exec(code, space)
     assert space["better"].size == picture.size
     assert not hasattr(space["network"], "tuner")

@@ -267,16 +267,18 @@ def test_a_file_that_holds_more_than_its_picture_is_not_written_over():
     assert Path("a.jpg").read_bytes() == photo
 
 
-def test_iptc_that_a_format_has_no_place_for_is_told(monkeypatch: pytest.MonkeyPatch):
+def test_tags_that_a_format_has_no_place_for_is_told(monkeypatch: pytest.MonkeyPatch):
     def keeping(model: object, picture: Picture, strength: Strength) -> Restored:
         return Restored(picture, 0.3, 12.0, True)
 
     monkeypatch.setattr(batch, "restore", keeping)
     picture = Picture(PIXELS)
     picture.iptc = b"\x1c\x02\x78\0\5hello"
+    picture.xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'></x:xmpmeta>"
     write_picture(Path("a.jpg"), picture)
-    kinds = {"JPEG": "b.jpg", "TIFF": "b.tif", "PNG": "b.png", "WEBP": "b.webp"}
+    kinds = {"JPEG": "b.jpg", "TIFF": "b.tif", "PNG": "b.png", "WEBP": "b.webp", "BMP": "b.bmp"}
     listed = [Job(Path("a.jpg"), Path(name), Asked(), kind) for kind, name in kinds.items()]
     told = [list(outcome.notes) for outcome in outcomes(listed)]
-    assert told == [[], [], ["its IPTC was left out"], ["its IPTC was left out"]]
+    lost = ["its IPTC was left out", "its XMP was left out"]
+    assert told == [[], [], lost[:1], lost[:1], lost]
     assert not any(outcome.notes for outcome in outcomes(listed, strip_metadata=True))

@@ -71,7 +71,10 @@ def encode_picture(
 
 def left_out(picture: Picture, kind: str) -> list[str]:
     """What a user should be told that the format `kind` has no place for, one phrase each."""
-    return ["its IPTC was left out"] if picture.iptc and kind not in _HOLD_IPTC else []
+    parts = {"IPTC": kind not in _HOLD_IPTC and picture.iptc}
+    if kind == "BMP":
+        parts |= {"profile": picture.icc, "EXIF": picture.exif, "XMP": picture.xmp}
+    return [f"its {part} was left out" for part, there in parts.items() if there]
 
 
 def _encode(
