@@ -101,6 +101,7 @@ def test_the_commands_are_those_of_the_readme(cli):
             "2 models and 1 weights",
         ),
         ([*RUN, "--level", "0-50", "--tuner-field", "groups=4"], 2, "need one"),
+        ([*RUN, "--task", "style", "--style", "a.png", "--patch", "3"], 2, "give --patch 16 or"),
         ([*RUN, "--level", "5", "--pairs", "_a:_b"], 2, "give --noisy"),
         ([*RUN, "--level", "5", "--lr", "nan"], 2, "must be positive"),
         (["train", "--level", "5", "--minutes", "nan", *WHERE], 2, "length must be positive"),

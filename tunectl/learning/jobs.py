@@ -46,7 +46,7 @@ def train(
     names = place.style_names(task)
     place.check_pairs(task)
     job = build_task(task, {**(task_fields or {}), **names})
-    _check_loss(options, task, job)
+    _check_options(options, task, job)
     knots = _check_knots(knots, names)
     network, tuner = network or job.network, tuner or job.tuner
     levels = levels or job.levels(tunable=tuner is not None)
@@ -125,7 +125,7 @@ def finetune(
     place.check_pairs(parent.task.name)
     job = build_task(parent.task.name, {**parent.task.fields, **(task_fields or {})})
     job, span = job.onward(parent.level[0], level, names)
-    _check_loss(options, parent.task.name, job)
+    _check_options(options, parent.task.name, job)
     if span[0] == span[1]:
         raise UsageError(
             f"{base}: was trained for level {span[1]:g} already", "give another --level"
@@ -163,7 +163,12 @@ def _knob(span: tuple[float, float], power: float, knots: tuple[float, ...], way
         raise UsageError(str(error), "correct --level, --power or --knots") from error
 
 
-def _check_loss(options: Options, name: str, task: Task) -> None:
+def _check_options(options: Options, name: str, task: Task) -> None:
+    if options.patch < task.least:
+        raise UsageError(
+            f"{name} learns nothing from {options.patch} pixels",
+            f"give --patch {task.least} or more",
+        )
     if not task.restores and options.loss != Options.loss:
         raise UsageError(f"{name} has losses of its own", "leave --loss away")
 

@@ -88,21 +88,24 @@ class Photos:
         return patches.flatten(3).permute(0, 3, 1, 2), is_gray
 
 
-def load_crops(sources: Sequence[Source], size: int, limit: int) -> list[Tensor]:
+def load_crops(sources: Sequence[Source], size: int, limit: int, least: int = 1) -> list[Tensor]:
     """The middle `size` by `size` pixels of up to `limit` photos or pairs, as uint8 (C, h, w).
 
-    What cannot be read is passed over. Raises DataError if nothing can.
+    What cannot be read, or has fewer than `least` pixels a side, is passed over. Raises DataError
+    if nothing is left.
     """
     limit = min(limit, len(sources))
     crops = []
     for i in range(limit):
         with contextlib.suppress(PictureError):
             array = read_source(sources[i * len(sources) // limit])
+            if min(array.shape[:2]) < least:
+                continue
             top, left = (max(0, (side - size) // 2) for side in array.shape[:2])
             crop = array[top : top + size, left : left + size].copy()
             crops.append(torch.from_numpy(crop).permute(2, 0, 1))
     if not crops:
-        raise DataError("no photo to validate on can be read", "name a folder with --validation")
+        raise DataError("no photo to validate on is fit for it", "name a folder with --validation")
     return crops
 
 

@@ -97,7 +97,7 @@ def _learn(
     photos = Photos(decode(sources, place.cached), options.patch, device)
     for line in photos.left_out:
         place.say(f"left out: {line}")
-    crops = load_crops(held_out, CROP_SIZE, CROPS)
+    crops = load_crops(held_out, CROP_SIZE, CROPS, task.least)
     place.say(
         f"{photos.count} photos, {photos.megapixels:.1f} megapixels; {len(crops)} more for "
         f"validation, {_split_words(place)}; {device}, {str(precision).removeprefix('torch.')}"

@@ -49,6 +49,7 @@ class Task:
     strongest: ClassVar[float]
     network: ClassVar[str] = "unet"  # what suits it, and, where it cannot do without, the tuner
     tuner: ClassVar[str | None] = None
+    least: ClassVar[int] = 1  # pixels a side that can be learned from
     takes_style: ClassVar[bool] = False
     takes_pairs: ClassVar[bool] = False
     restores: ClassVar[bool] = True  # the clean picture is the target, and PSNR says how near

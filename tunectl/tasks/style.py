@@ -48,6 +48,7 @@ class StyleTask(Task):
     """What tasks of style share: levels from 0 to 1, and photos that come in as they are."""
 
     weakest, strongest = 0.0, 1.0
+    least = 16  # which the features' poolings leave something of
     takes_style, restores = True, False
 
     @property
