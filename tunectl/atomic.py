@@ -21,7 +21,9 @@ def _machine() -> str:
     """What tells the place where processes are counted from others."""
     words = [platform.node()]
     with contextlib.suppress(OSError):
-        words += [os.readlink("/proc/self/ns/pid"), Path("/etc/machine-id").read_text()]
+        words.append(os.readlink("/proc/self/ns/pid"))
+    with contextlib.suppress(OSError):
+        words.append(Path("/etc/machine-id").read_text())
     return " ".join(words)
 
 
@@ -106,7 +108,9 @@ def _rename_to_new(temporary: Path, target: Path, path: Path) -> None:
         try:
             os.link(temporary, target)
         except FileExistsError:
-            raise
+            if not os.path.samefile(temporary, target):  # or a network's answer was lost
+                raise
+            os.unlink(temporary)
         except OSError:  # a file system without links: the best that can be done
             if os.path.lexists(target):
                 raise FileExistsError from None

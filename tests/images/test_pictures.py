@@ -153,8 +153,8 @@ def test_what_cannot_be_looked_into_is_complained_of(
         (tmp_path / name).mkdir()
         Image.fromarray(RGB).save(tmp_path / name / "a.png")
     (tmp_path / "open" / "gone.jpg").symlink_to(tmp_path / "nowhere")
-    os.mkfifo(tmp_path / "open" / "pipe")
-    closed, scandir = [tmp_path / "closed"], os.scandir
+    (tmp_path / "lost+found").mkdir()
+    closed, scandir = [tmp_path / "closed", tmp_path / "lost+found"], os.scandir
 
     def refuses(folder):
         if Path(folder) in closed:

@@ -267,7 +267,7 @@ def test_a_file_that_holds_more_than_its_picture_is_not_written_over():
     assert Path("a.jpg").read_bytes() == photo
 
 
-def test_tags_that_a_format_has_no_place_for_is_told(monkeypatch: pytest.MonkeyPatch):
+def test_tags_that_a_format_has_no_place_for_are_told(monkeypatch: pytest.MonkeyPatch):
     def keeping(model: object, picture: Picture, strength: Strength) -> Restored:
         return Restored(picture, 0.3, 12.0, True)
 

@@ -11,6 +11,7 @@ import pytest
 
 from tunectl.errors import PictureError, ResourceError, UsageError
 from tunectl.hashing import file_sha256
+from tunectl.inference import manifest as manifest_module
 from tunectl.inference.job import Asked, Job, Outcome
 from tunectl.inference.manifest import Manifest, Setup
 from tunectl.inference.places import stamp, stamps
@@ -222,19 +223,26 @@ def test_names_of_any_bytes_come_back(tmp_path: Path, monkeypatch: pytest.Monkey
     assert len(Path("m/done.jsonl").read_bytes().splitlines()) == 1
 
 
-def test_what_was_restored_in_place_is_left_at_another_strength_and_by_another_name(job: Job):
+def test_what_was_restored_in_place_is_left_at_another_strength_and_by_another_name(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+):
     in_place = Job(job.output, job.output, job.asked)
     manifest = written(in_place)
     stronger = replace(in_place, asked=Asked(0.8))
     assert settle([in_place], "error", manifest)[0].skip == "up to date"
     assert settle([stronger], "error", manifest)[0].skip == "restored before"
     assert settle([stronger], "overwrite", manifest) == [stronger]
+    other_model = Manifest(Path("m/done.jsonl"), replace(SETUP, model="n", model_sha256="of n"))
+    assert settle([stronger], "error", other_model) == [stronger]
     Path("moved").mkdir()
     moved = replace(in_place, source=Path("moved/out.png"), output=Path("moved/out.png"))
     os.rename("out.png", "moved/out.png")
     assert settle([moved], "error", manifest)[0].skip == "restored before"
-    edit("moved/out.png", b"another photo")
+    read: list[Path] = []
+    monkeypatch.setattr(manifest_module, "sha256", lambda path: read.append(path))
+    edit("moved/out.png", b"another photo")  # its size tells, without its being read
     assert settle([moved], "error", manifest) == [moved]
+    assert read == []
 
 
 def test_a_renamed_result_is_found_again(job: Job):
@@ -245,6 +253,10 @@ def test_a_renamed_result_is_found_again(job: Job):
     assert (again.target, again.skip) == ("out_2.png", "up to date")
     (other,) = settle([replace(job, asked=Asked(0.8))], "rename", manifest)
     assert (other.target, other.skip, other.new) == ("out_2.png", "", False)
+    Path("y").mkdir()
+    Path("y/in.png").write_bytes(b"another input")
+    (another,) = settle([replace(job, source=Path("y/in.png"))], "rename", manifest)
+    assert (another.target, another.new) == ("out_3.png", True)
 
 
 def test_a_copy_on_another_disk_is_the_same_file(job: Job):

@@ -61,16 +61,6 @@ def test_two_processes_take_the_steps_of_one(
     assert read_header(outputs[1]).provenance["processes"] == 2
 
 
-def test_a_batch_too_small_for_the_processes_says_so(photos: Path, tmp_path: Path):
-    command = words(photos, tmp_path / "m.safetensors", "--steps", 2, "--draws", 1)
-    command[command.index("--batch") + 1] = "1"
-    done = run([*TWO, *TUNECTL, *command])
-    assert done.returncode != 0
-    assert "tunectl: --batch 1 cannot be shared among 2 processes" in done.stderr
-
-
-@pytest.mark.skipif(os.name != "posix", reason="signals")
-@pytest.mark.slow
 def test_half_of_a_start_is_refused(
     photos: Path, tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch
 ):
@@ -81,6 +71,16 @@ def test_half_of_a_start_is_refused(
         jobs.train(where, options, "denoise", "adafm-net", [15], {"width": 4, "blocks": 1})
 
 
+def test_a_batch_too_small_for_the_processes_says_so(photos: Path, tmp_path: Path):
+    command = words(photos, tmp_path / "m.safetensors", "--steps", 2, "--draws", 1)
+    command[command.index("--batch") + 1] = "1"
+    done = run([*TWO, *TUNECTL, *command])
+    assert done.returncode != 0
+    assert "tunectl: --batch 1 cannot be shared among 2 processes" in done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.slow
 def test_an_elastic_restart_goes_on(photos: Path, tmp_path: Path):
     output = tmp_path / "m.safetensors"
     folder = RunFolder(output)

@@ -53,8 +53,8 @@ def apply(
     alpha_map: Annotated[
         Path | None,
         typer.Option(
-            help="A gray picture of the input's size: alpha per pixel, white being 1, or --alpha "
-            "or --level where one is given."
+            help="A gray picture as large as the input is shown: alpha per pixel, white being 1, "
+            "or --alpha or --level where one is given."
         ),
     ] = None,
     blend: Annotated[
@@ -112,7 +112,11 @@ def apply(
         ),
     ] = False,
     in_place: Annotated[
-        bool, typer.Option("--in-place", help="Write over the inputs, each in one step.")
+        bool,
+        typer.Option(
+            "--in-place",
+            help="Write over the inputs, each in one step; with --manifest a model does so once.",
+        ),
     ] = False,
     if_exists: Annotated[str, typer.Option(help="error, skip, overwrite or rename.")] = "error",
     manifest: Annotated[
@@ -182,7 +186,7 @@ def apply(
         if in_place and frame is not None:
             raise UsageError("--in-place and --frame would lose frames", "write elsewhere with -o")
         _check_engine(engine, workers, PIPE in (*inputs, output))
-        if alpha_map and "auto" in (alpha or "").split(","):
+        if alpha_map and "auto" in map(str.strip, (alpha or "").split(",")):
             raise UsageError("--alpha-map scales one alpha, not auto", "leave --alpha away")
         layout = Layout(output, suffix, f".{ending}" if ending else "", in_place)
         planned = plan(inputs, parse_strengths(alpha, level, extrapolate), layout)

@@ -137,8 +137,12 @@ def exit_codes() -> Iterator[None]:
     except OSError as error:
         if error.filename is None:
             raise
-        complain(ResourceError(f"{error.filename}: {error.strerror}", "check that you may use it"))
-        sys.exit(ResourceError.exit_code)
+        may = isinstance(error, PermissionError)
+        hint = "check that you may use it" if may else "check its name"
+        told = ResourceError(f"{error.filename}: {error.strerror}", hint)
+        told.__cause__ = error
+        complain(told)
+        sys.exit(told.exit_code)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise

@@ -186,6 +186,8 @@ def pair_up(
         if name is None:
             continue
         other = others.get(name)
+        if other is None and path.is_dir():
+            raise DataError(f"{path}: cannot be looked into", "check that you may read it")
         if other is None or other == path:
             raise DataError(
                 f"{path}: has no other half in {noisy}",

@@ -15,6 +15,7 @@ from tunectl.images.picture import FORMATS
 from tunectl.images.raw import is_raw
 
 ENDINGS = {*FORMATS, ".gif"}
+_OF_SYSTEMS = {"lost+found", "System Volume Information", "$RECYCLE.BIN"}  # at the root of a disk
 HEAD = 64  # bytes that tell a format
 _STARTS = {
     b"\x89PNG\r\n\x1a\n": "PNG",
@@ -92,8 +93,8 @@ def is_picture(path: Path) -> bool:
 
 
 def find_pictures(folder: Path) -> list[Path]:
-    """Every picture below `folder`, in name order; what is hidden, and links to folders, are left
-    out.
+    """Every picture below `folder`, in name order; what is hidden, the folders that a system keeps
+    on a disk for itself, and links to folders, are left out.
 
     A folder below that cannot be looked into stands for what is in it: whoever reads it hears why.
     Raises DataError if `folder` is such a one itself, or none.
@@ -108,7 +109,7 @@ def find_pictures(folder: Path) -> list[Path]:
         found.append(Path(error.filename))
 
     for place, folders, names in os.walk(folder, onerror=closed):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if name[0] != "." and name not in _OF_SYSTEMS]
         paths = (Path(place, name) for name in names if not name.startswith("."))
         found += filter(is_picture, paths)
     return sorted(found)

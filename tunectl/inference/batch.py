@@ -206,7 +206,8 @@ def _write_picture(
     started = time.perf_counter()
     job = outcome.job
     kind = job.kind or picture.format
-    unheld = [] if files.strip_metadata else left_out(picture, kind)
+    wanted = replace(picture, exif=None, xmp=None, iptc=None) if files.strip_metadata else picture
+    unheld = left_out(wanted, kind)
     data = encode_picture(
         picture,
         kind,

@@ -18,9 +18,10 @@ from typing import Any, Literal
 from tunectl.atomic import refusal
 from tunectl.errors import TunectlError, UsageError
 from tunectl.inference.job import Job, Outcome
-from tunectl.inference.places import full_name, sha256
+from tunectl.inference.places import full_name, sha256, size_of
 
 SCHEMA = 1
+UP_TO_DATE, RESTORED = KNOWN = ("up to date", "restored before")  # why a manifest skips a job
 _START = b'{"schema": '
 
 
@@ -52,7 +53,7 @@ class Journal:
 
     def append(self, outcome: Outcome) -> None:
         """Add a line and see it onto the disk. Raises ResourceError."""
-        if outcome.job.skip == "up to date":  # its line is there
+        if outcome.job.skip in KNOWN:  # its line is there
             return
         text = json.dumps(entry(outcome, self.setup)).encode() + b"\n"
         try:
@@ -76,7 +77,8 @@ class Manifest(Journal):
         super().__init__(path, setup)
         self._latest: dict[str, dict[str, Any]] = {}  # by output
         self._written: dict[str, set[str]] = {}  # every hash that we gave an output
-        self._in_place: set[str] = set()  # those that took the place of their input
+        self._in_place: dict[str, str] = {}  # the model of each that took its input's place
+        self._sizes: set[int] = set()  # and how large those are
         for line in _read(path):
             output = line["output"]
             if line["status"] != "skipped":
@@ -84,7 +86,8 @@ class Manifest(Journal):
             if line["status"] == "done":
                 self._written.setdefault(output, set()).add(line["output_sha256"])
                 if line["input"] == output:
-                    self._in_place.add(line["output_sha256"])
+                    self._in_place[line["output_sha256"]] = line["model"]
+                    self._sizes.add(line["output_bytes"])
 
     @property
     def journal(self) -> Journal:
@@ -96,8 +99,18 @@ class Manifest(Journal):
         """How many outputs it knows of."""
         return len(self._latest)
 
-    def look(self, job: Job, stamped: Mapping[str, str | None]) -> Literal["fresh", "ours"] | None:
-        """Whether the output is as this job would make it, or at least one of our making.
+    def made_from(self, job: Job) -> bool:
+        """Whether the output was last made of the job's input."""
+        assert job.source is not None
+        assert job.output is not None
+        line = self._latest.get(full_name(job.output), {})
+        return line.get("input") == full_name(job.source)
+
+    def look(
+        self, job: Job, stamped: Mapping[str, str | None]
+    ) -> Literal["fresh", "ours", "restored"] | None:
+        """Whether the output is as this job would make it, or at least one of our making, or, in
+        place, was restored by the job's model already, however strongly.
 
         A file that was changed since is not ours any more: None, as for one that is missing.
         `stamped` has the stamps of files by their full names: those that are the manifest's spare
@@ -107,9 +120,9 @@ class Manifest(Journal):
             return None
         source, output = full_name(job.source), full_name(job.output)
         if output not in self._written:
-            # The same folder may go by another name today: what is ours is told by content.
-            moved = source == output and self._in_place and sha256(job.source) in self._in_place
-            return "ours" if moved else None
+            # The same folder may go by another name today: then content tells.
+            like_ours = source == output and size_of(stamped.get(source)) in self._sizes
+            return "restored" if like_ours and self._restored(sha256(job.source)) else None
         line = self._latest[output]
         as_written = _is_same(stamped.get(output), line.get("output_stamp"))
         found = line["output_sha256"] if as_written else sha256(job.output)
@@ -122,7 +135,12 @@ class Manifest(Journal):
                 or line["input_sha256"] == sha256(job.source)
             ):
                 return "fresh"
+        if source == output and self._restored(found):
+            return "restored"
         return "ours" if found in self._written[output] else None
+
+    def _restored(self, found: str | None) -> bool:
+        return found is not None and self._in_place.get(found) == self.setup.model
 
 
 def _is_same(stamp: str | None, other: Any) -> bool:

@@ -105,6 +105,12 @@ def stamp(path: Path) -> str | None:
     return None
 
 
+def size_of(stamp: str | None) -> int | None:
+    """The size in bytes that a stamp tells."""
+    size = (stamp or "").partition("-")[0]
+    return int(size) if size.isdecimal() else None
+
+
 def _stamp_here(found: os.stat_result) -> str:
     return f"{found.st_size}-{found.st_mtime_ns}"
 

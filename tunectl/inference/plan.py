@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from tunectl.errors import UsageError
 from tunectl.images.files import ENDINGS
 from tunectl.images.picture import FORMATS, output_format
 from tunectl.inference.job import PIPE, Asked, Job
-from tunectl.inference.manifest import Manifest
+from tunectl.inference.manifest import RESTORED, UP_TO_DATE, Manifest
 from tunectl.inference.places import (
     exists,
     full_name,
@@ -103,8 +103,8 @@ def settle(
 
     `elsewhere` are the jobs of all shards, whose outputs no other name may become. What the
     manifest knows to be up to date is skipped. What it knows to be an older result of ours is
-    written anew, whatever `if_exists` says, but in place, where it would be restored twice: there
-    it is left, unless overwriting is asked for.
+    written anew, whatever `if_exists` says, but for one in place by the same model: that would be
+    restored twice, and is left unless overwriting is asked for.
     """
     if if_exists not in POLICIES:
         raise UsageError(f"--if-exists {if_exists!r} is not known", f"known: {', '.join(POLICIES)}")
@@ -119,10 +119,10 @@ def settle(
             continue
         known = manifest.look(job, stamped) if manifest else None
         if known == "fresh":
-            settled.append(replace(job, skip="up to date"))
+            settled.append(replace(job, skip=UP_TO_DATE))
         elif job.output == job.source:
-            twice = known == "ours" and if_exists != "overwrite"
-            settled.append(replace(job, skip="restored before") if twice else job)
+            twice = known == "restored" and if_exists != "overwrite"
+            settled.append(replace(job, skip=RESTORED) if twice else job)
         elif known == "ours":
             settled.append(job)
         elif if_exists == "rename":
@@ -199,18 +199,18 @@ def _find(inputs: Sequence[str], layout: Layout) -> Iterator[_Found]:
                 "where the shell does not expand patterns, name a folder",
             )
         else:
-            raise UsageError(f"{given}: {_unseen(path)}", "check its name")
+            raise _unseen(given, path)
 
 
-def _unseen(path: Path) -> str:
+def _unseen(given: str, path: Path) -> UsageError:
     """Why a file is not to be seen."""
     try:
         path.stat()
     except PermissionError as error:
-        return str(error.strerror)
+        return UsageError(f"{given}: {error.strerror}", "check that you may enter its folder")
     except OSError:
         pass
-    return "there is no such file"
+    return UsageError(f"{given}: there is no such file", "check its name")
 
 
 def _results_below(folder: Path, output: str | None) -> Path | None:
@@ -290,18 +290,20 @@ def _refuse_clashes(jobs: Sequence[Job], in_place: bool) -> None:
 
 
 def _renamed(
-    job: Job, taken: set[str], manifest: Manifest | None, stamped: Mapping[str, str | None]
+    job: Job, taken: set[str], manifest: Manifest | None, stamped: dict[str, str | None]
 ) -> Job:
     """The job with the first number after its output's name that neither the disk nor this plan
     has, which is then taken; or with that of a result of it that the manifest knows."""
     assert job.output is not None
-    for number in itertools.count(2):
+    number, known = 1, None
+    while True:
+        number += 1
         output = job.output.with_stem(f"{job.output.stem}_{number}")
         if key_of(output) in taken:
             continue
         there, other = exists(output), replace(job, output=output)
-        known = manifest.look(other, stamped) if manifest and there else None
+        if there and manifest and manifest.made_from(other):
+            known = manifest.look(other, ChainMap(stamps([output]), stamped))
         if known or not there:
             taken.add(key_of(output))
-            return replace(other, skip="up to date" if known == "fresh" else "", new=not there)
-    raise AssertionError  # there is no last number
+            return replace(other, skip=UP_TO_DATE if known == "fresh" else "", new=not there)

@@ -48,7 +48,9 @@ class Options:
         if (self.steps is None) == (self.minutes is None):
             raise UsageError("a run needs its length", "give either --steps or --minutes")
         if not 0 < self.length < math.inf:
-            raise UsageError("a run's length must be positive", "raise --steps or --minutes")
+            raise UsageError(
+                "a run's length must be positive and finite", "correct --steps or --minutes"
+            )
         for name in ("batch", "draws", "patch", "micro"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -63,7 +65,7 @@ class Options:
         if self.loss not in LOSSES:
             raise UsageError(f"no loss is called {self.loss!r}", f"known: {LOSSES}")
         if not all(0 < value < math.inf for value in (self.lr, self.bias, self.clip)):
-            raise UsageError("--lr, --bias and --clip must be positive", "raise them")
+            raise UsageError("--lr, --bias and --clip must be positive and finite", "correct them")
         if not (0 <= self.ema < 1 and 0 <= self.gray <= 1 and 0 <= self.flat < 1):
             raise UsageError("--ema and --flat lie in [0, 1), --gray in [0, 1]", "correct them")
 

@@ -100,10 +100,14 @@ def joined(device: str) -> Iterator[Processes]:
     if count == 1:
         yield Processes(0, 1, picked)
         return
-    for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+    own_gpu = picked.type == "cuda" and picked.index is None
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT", *["LOCAL_RANK"] * own_gpu):
         if name not in os.environ:
-            raise UsageError(f"WORLD_SIZE is {count}, and {name} is not set", "start by torchrun")
-    if picked.type == "cuda" and picked.index is None:
+            raise UsageError(
+                f"WORLD_SIZE is {count}, and {name} is not set",
+                "start by torchrun, or unset WORLD_SIZE",
+            )
+    if own_gpu:
         picked = pick_device(f"cuda:{os.environ['LOCAL_RANK']}")
     with _reached():
         store, rank, count = next(rendezvous("env://"))
@@ -145,5 +149,5 @@ def _reached() -> Iterator[None]:
     except RuntimeError as error:
         raise ResourceError(
             "another process of this run cannot be reached",
-            "see what ended it; the same command goes on from the last saved state",
+            "see what ended it; the same command without --fresh goes on from the last state",
         ) from error

@@ -206,13 +206,12 @@ def _split(place: Place) -> tuple[list[Source], list[Source]]:
 def _refuse_shared_halves(sources: Sequence[Source], held_out: Sequence[Source]) -> None:
     """Photos to train and to validate on may be called alike, but both look for their halves in
     one folder. Raises DataError."""
-    owners: dict[str, str] = {}
-    for one in (*sources, *held_out):
-        clean, noisy = _real(one)
-        owner = owners.setdefault(noisy, clean)
-        if owner != clean:
+    owners = {noisy: clean for clean, noisy in map(_real, sources)}
+    learned = {clean for clean, _ in map(_real, sources)}
+    for clean, noisy in map(_real, held_out):
+        if clean not in learned and noisy in owners:
             raise DataError(
-                f"{noisy}: would be the other half of {owner} and of {clean}",
+                f"{noisy}: would be the other half of {owners[noisy]} and of {clean}",
                 "give the photos of --validation other names than those of --data",
             )
 

@@ -102,7 +102,8 @@ def _decoded(pixels: Path, facts: Path, sources: Sequence[Source]) -> _Found | N
         found = _Found(**json.loads(facts.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-    if not pixels.exists():
+    whole = sum(height * width for height, width in found.shapes) * found.channels
+    if size_and_time(pixels)[0] != whole:  # removed, or of a run that was killed since
         return None
     for index in found.unread:
         with contextlib.suppress(PictureError):
