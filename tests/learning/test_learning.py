@@ -448,6 +448,24 @@ def test_what_could_not_be_read_once_is_tried_again(
     assert len(decode(found, cached=True).names) == len(found)
 
 
+def test_a_run_does_not_go_on_with_fewer_photos(
+    photos: Path, tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch
+):
+    where, honest = place(photos, tmp_path / "m.safetensors", stop_after=3), table.read_source
+
+    def refuses(source: Path):
+        if source.name == "photo2.png":
+            raise PictureError(f"{source}: Permission denied")
+        return honest(source)
+
+    jobs.train(where, options, "denoise", "adafm-net", [15], TINY)
+    monkeypatch.setattr(table, "read_source", refuses)
+    with pytest.raises(UsageError, match="begun with 5 photos, of which now 4 can be read"):
+        jobs.train(where, options, "denoise", "adafm-net", [15], TINY)
+    monkeypatch.setattr(table, "read_source", honest)
+    train(dataclasses.replace(where, stop_after=None), options)
+
+
 def test_photos_to_validate_on_are_not_learned_from_whatever_they_are_called(
     photos: Path, tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch
 ):

@@ -117,7 +117,7 @@ def _learn(
     )
     log = Log(folder, place.board and processes.first)
     if processes.first:  # whatever could be refused has been
-        folder.begin(run, fresh)
+        folder.begin(run, fresh, photos.count)
         folder.write(CONFIG, place.config)
         if folder.states():
             place.say(f"{folder.path}: goes on after step {folder.step_of(folder.states()[-1])}")

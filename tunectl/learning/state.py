@@ -56,21 +56,29 @@ class RunFolder:
             )
         return True
 
-    def begin(self, run: Mapping[str, Any], fresh: bool = False) -> None:
+    def begin(self, run: Mapping[str, Any], fresh: bool = False, photos: int = 0) -> None:
         """Write down which run this is, after `open` had nothing against it.
 
         `fresh`, or another run, throws away what is there of an earlier one, but for its model,
-        which stays until the new one takes its place.
+        which stays until the new one takes its place. `photos` is how many could be read: with
+        fewer or more of them a run would go on with other patches. Raises UsageError then, and
+        ResourceError if the disk refuses.
         """
         run = json.loads(json.dumps(run))
+        before = self._described().get("photos", photos)
         if fresh or self._another(run):
             self._clear()
+        elif self.states() and before != photos:
+            raise UsageError(
+                f"{self.path}: was begun with {before} photos, of which now {photos} can be read",
+                "make them readable again, or train it anew with --fresh",
+            )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise refusal(self.path, error) from error
         remove_stale(self.path)
-        self.write("run.json", json.dumps({"run": run}, indent=1))
+        self.write("run.json", json.dumps({"run": run, "photos": photos}, indent=1))
 
     def finish(self) -> None:
         """The model is written: remember which, and remove the states."""
