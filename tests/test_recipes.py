@@ -30,7 +30,7 @@ if "-o" in words:
     pathlib.Path(words[words.index("-o") + 1]).touch()
 """
 GIVEN = {
-    "OUT": "out",
+    "OUT": "out.safetensors",
     "BASE": "base.safetensors",
     "MODELS": str(ROOT / "weights" / "papers"),
     "FIRST": "one",
