@@ -21,7 +21,7 @@ from tunectl.inference.job import Job, Outcome
 from tunectl.inference.places import full_name, sha256, size_of
 
 SCHEMA = 1
-UP_TO_DATE, RESTORED = KNOWN = ("up to date", "restored before")  # why a manifest skips a job
+UP_TO_DATE, RESTORED = "up to date", "restored before"  # why a manifest has a job skipped
 _START = b'{"schema": '
 
 
@@ -53,7 +53,7 @@ class Journal:
 
     def append(self, outcome: Outcome) -> None:
         """Add a line and see it onto the disk. Raises ResourceError."""
-        if outcome.job.skip in KNOWN:  # its line is there
+        if outcome.job.skip in (UP_TO_DATE, RESTORED):  # its line is there
             return
         text = json.dumps(entry(outcome, self.setup)).encode() + b"\n"
         try:
@@ -77,8 +77,8 @@ class Manifest(Journal):
         super().__init__(path, setup)
         self._latest: dict[str, dict[str, Any]] = {}  # by output
         self._written: dict[str, set[str]] = {}  # every hash that we gave an output
-        self._in_place: dict[str, str] = {}  # the model of each that took its input's place
-        self._sizes: set[int] = set()  # and how large those are
+        self._in_place: dict[str, Any] = {}  # the model of each that took its input's place
+        self._sizes: set[Any] = set()  # and how large those are
         for line in _read(path):
             output = line["output"]
             if line["status"] != "skipped":
@@ -86,8 +86,8 @@ class Manifest(Journal):
             if line["status"] == "done":
                 self._written.setdefault(output, set()).add(line["output_sha256"])
                 if line["input"] == output:
-                    self._in_place[line["output_sha256"]] = line["model"]
-                    self._sizes.add(line["output_bytes"])
+                    self._in_place[line["output_sha256"]] = line.get("model")
+                    self._sizes.add(line.get("output_bytes"))
 
     @property
     def journal(self) -> Journal:
