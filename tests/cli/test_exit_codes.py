@@ -150,5 +150,5 @@ def test_closed_streams_and_a_removed_folder_are_borne(tmp_path: Path):
 
 
 def test_these_are_the_readmes():
-    sentence = README.read_text().partition("Exit codes:")[2].partition("\n`")[0]
+    sentence = README.read_text().partition("Exit codes:")[2].partition("`TUNECTL")[0]
     assert sorted(map(int, re.findall(r"\b\d+\b", sentence))) == sorted(CODES)
