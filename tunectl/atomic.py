@@ -105,20 +105,15 @@ def remove_stale(folder: Path) -> None:
 def _rename_to_new(temporary: Path, target: Path, path: Path) -> None:
     """Raises ResourceError where the name is taken, which a plain rename would not mind."""
     try:
-        try:
-            os.link(temporary, target)
-        except FileExistsError:
-            if not os.path.samefile(temporary, target):  # or a network's answer was lost
-                raise
-            os.unlink(temporary)
-        except OSError:  # a file system without links: the best that can be done
-            if os.path.lexists(target):
-                raise FileExistsError from None
+        os.link(temporary, target)
+    except OSError as error:
+        if not os.path.lexists(target):  # a file system without links: the best that can be done
             os.rename(temporary, target)
-        else:
-            os.unlink(temporary)
-    except FileExistsError as error:
-        raise ResourceError(f"{path}: has come there meanwhile", "run the command again") from error
+            return
+        if not os.path.samefile(temporary, target):  # which it is if a network's answer was lost
+            told = f"{path}: has come there meanwhile"
+            raise ResourceError(told, "run the command again") from error
+    os.unlink(temporary)
 
 
 def _lives(process: int) -> bool:

@@ -476,7 +476,7 @@ def test_a_map_is_laid_over_what_a_viewer_shows(cli, common: Words):
 @pytest.mark.parametrize(
     ("words", "cause"),
     [
-        (["--alpha-map", "map.png", "--extrapolate", "-a", 1.5], "stays within 0 and 1"),
+        (["--alpha-map", "map.png", "--extrapolate", "-a", 1.5], "alpha 1.5 lies outside 0 to 1"),
         (["--alpha-map", "map.png", "-a", "0.5,auto"], "not auto"),
         (["--keep-colours", "--chroma-alpha", 0.2, "-a", 0.5], "colours are kept"),
         (["-o", ""], "has no name"),

@@ -226,7 +226,7 @@ def test_models_are_listed_and_shown(cli, tunable_file: Path, tmp_path: Path, mo
 
 
 def test_no_folder_travels_with_a_model(monkeypatch):
-    words = ["train", "--data=/home/me/photos", "-o/tmp/m.safetensors", "--card", "a/b", "/c/d.png"]
+    words = ["train", "--data=/a/photos", "-o/b/m.safetensors", "--card", "a/b", "/c/d.png"]
     monkeypatch.setattr(sys, "argv", ["tunectl", *words])
     assert command_line() == "tunectl train --data=photos -om.safetensors --card a/b d.png"
 

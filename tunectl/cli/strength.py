@@ -60,8 +60,6 @@ def check_strengths(
         alpha = model.alpha(one.level) if one.level is not None else one.alpha
         if mask is not None and isinstance(alpha, tuple):
             raise UsageError("--alpha-map scales one alpha", "give one, or leave --alpha away")
-        if mask is not None and extrapolate:
-            raise UsageError("--alpha-map stays within 0 and 1", "leave --extrapolate away")
         model.check(
             0.0 if model.tunable and alpha is None else alpha,  # to be read from the picture
             mapped=mask is not None,

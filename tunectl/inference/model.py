@@ -269,8 +269,8 @@ class Model:
         """What happens to one window of a picture."""
         scale = 1.0
         if mapped:
-            lowest = self._knob().lowest
-            scale = check_one(1.0 if alpha is None else alpha, extrapolate, lowest)
+            # Between the knots it is mixed, and nothing lies beyond them.
+            scale = check_one(1.0 if alpha is None else alpha, lowest=self._knob().lowest)
             engine = self._engine(MAPPED)
         else:
             engine = self._engine(alpha, extrapolate)

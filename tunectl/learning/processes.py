@@ -101,7 +101,8 @@ def joined(device: str) -> Iterator[Processes]:
         yield Processes(0, 1, picked)
         return
     own_gpu = picked.type == "cuda" and picked.index is None
-    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT", *["LOCAL_RANK"] * own_gpu):
+    needed = ["RANK", "MASTER_ADDR", "MASTER_PORT"]
+    for name in [*needed, "LOCAL_RANK"] if own_gpu else needed:
         if name not in os.environ:
             raise UsageError(
                 f"WORLD_SIZE is {count}, and {name} is not set",
