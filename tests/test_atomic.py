@@ -186,12 +186,14 @@ def kill_writers(words: str) -> None:
     rng = np.random.default_rng(0)
     pictures = [Picture(rng.integers(0, 256, (64, 64 + i, 3), dtype=np.uint8)) for i in range(3)]
     turns = list(itertools.product(enumerate(pictures), NAMES))
+    began = time.monotonic()
     # Only children encode: an encoder's threads would not outlive the next fork.
     if not (child := os.fork()):
         for (number, picture), name in turns:
             write_picture(folder / "known" / str(number) / name, picture)
         os._exit(0)
     os.waitpid(child, 0)
+    round_of_all = time.monotonic() - began  # however busy the machine is
     known = {path.read_bytes() for path in (folder / "known").rglob("*.*")}
     assert len(known) == len(turns)
     whole = 0
@@ -199,7 +201,7 @@ def kill_writers(words: str) -> None:
         if not (child := os.fork()):
             for (_, picture), name in itertools.cycle(turns):
                 write_picture(folder / name, picture)
-        time.sleep(random.uniform(0.002, 0.05))
+        time.sleep(random.uniform(0.002, round_of_all))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         there = [folder / name for name in NAMES if (folder / name).exists()]

@@ -31,7 +31,7 @@ def test_a_signal_saves_and_exits_with_130(photos: Path, tmp_path: Path, number:
         log, until = RunFolder(output).log_path, time.monotonic() + 120
         while not (log.exists() and log.read_text()) and time.monotonic() < until:
             time.sleep(0.05)
-        time.sleep(0.5)  # the first validation is logged before the signals are listened to
+        time.sleep(2)  # the first validation is logged before the signals are listened to
         process.send_signal(number)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 130
