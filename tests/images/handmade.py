@@ -64,7 +64,8 @@ def tiff(
     tags: dict[int, tuple[int, list[int]]] | None = None,
     more_pages: tuple[np.ndarray, ...] = (),
 ) -> bytes:
-    """A TIFF of (H, W, C) samples; `tags` adds (type, numbers) by tag, of SHORT or LONG."""
+    """A TIFF of (H, W, C) samples; `tags` adds (type, numbers) by tag, of BYTE, SHORT or
+    LONG, or takes the tag away where there are no numbers."""
     data = bytearray(({"<": b"II", ">": b"MM"}[order]) + struct.pack(order + "HI", 42, 0))
     pointer = 4
     for page in (samples, *more_pages):
@@ -102,6 +103,7 @@ def tiff(
         else:
             entries |= {273: (4, offsets), 278: (4, [5]), 279: (4, counts)}
         entries |= tags or {}
+        entries = {tag: entry for tag, entry in entries.items() if entry[1]}
         data += bytes(len(data) % 2)
         data[pointer : pointer + 4] = struct.pack(order + "I", len(data))
         pointer = len(data) + 2 + 12 * len(entries)
@@ -126,7 +128,7 @@ def _directory(entries: dict[int, tuple[int, list[int]]], order: str, at: int) -
     behind = b""
     after = at + 2 + 12 * len(entries) + 4
     for tag, (kind, numbers) in sorted(entries.items()):
-        data = struct.pack(order + str(len(numbers)) + {3: "H", 4: "I"}[kind], *numbers)
+        data = struct.pack(order + str(len(numbers)) + {1: "B", 3: "H", 4: "I"}[kind], *numbers)
         if len(data) > 4:
             place = struct.pack(order + "I", after + len(behind))
             behind += data + bytes(len(data) % 2)

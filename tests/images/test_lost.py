@@ -12,7 +12,16 @@ from handmade import saved
 from PIL import Image
 
 from tunectl.errors import PictureError
-from tunectl.images import around, encode_picture, find_pictures, ifd, plugins, read_picture
+from tunectl.images import (
+    around,
+    boxes,
+    encode_picture,
+    find_pictures,
+    ifd,
+    plugins,
+    read_picture,
+)
+from tunectl.images.write import left_out
 
 RNG = np.random.default_rng(0)
 SMALL = RNG.integers(0, 256, (12, 17, 3)).astype(np.uint8)
@@ -120,8 +129,11 @@ def test_previews_in_an_index_of_pictures_are_none_that_would_be_lost():
     assert around.lost(data, b"damaged")
 
 
+PATH = b"8BIM\x07\xd0\0\0\0\0\0\x04path"
+
+
 def test_paths_and_an_extension_of_xmp_are_told():
-    path = b"Photoshop 3.0\0" + b"8BIM\x07\xd0\0\0\0\0\0\x04path"
+    path = b"Photoshop 3.0\0" + PATH
     more = b"http://ns.adobe.com/xmp/extension/\0" + bytes(50)
     extra = b"".join(
         b"\xff" + kind + (2 + len(part)).to_bytes(2, "big") + part
@@ -129,6 +141,14 @@ def test_paths_and_an_extension_of_xmp_are_told():
     )
     picture = read_picture(saved(Image.fromarray(SMALL), "JPEG", extra=extra))
     assert picture.lost == ["its clipping paths", "the extension of its XMP"]
+
+
+def test_paths_of_a_tiff_are_told_and_its_iptc_is_found_among_the_resources():
+    records = b"\x1c\x02\x78\0\x04word"
+    iptc = b"8BIM\x04\x04\0\0\0\0\0\x09" + records + b"\0"
+    for block, lost in ((PATH + iptc, ["its clipping paths"]), (iptc, [])):
+        picture = read_picture(handmade.tiff(SMALL, tags={34377: (1, list(block))}))
+        assert (picture.lost, picture.iptc) == (lost, records)
 
 
 def test_layers_of_a_tiff_are_told():
@@ -149,3 +169,57 @@ def test_depth_and_auxiliary_pictures_of_a_heic_are_told(monkeypatch: pytest.Mon
     for info in ({"aux": {"urn:com:apple:photo:2020:aux:hdrgainmap": [3]}}, {"depth_images": [1]}):
         photo.info = info
         assert read_picture(data).lost == ["its depth and auxiliary pictures"]
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    return (8 + len(content)).to_bytes(4, "big") + kind + content
+
+
+C2PA = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
+def test_what_lies_beside_a_heic_or_an_avif_is_told(kind):
+    data = encode_picture(read_picture(saved(Image.fromarray(SMALL), "PNG")), kind)
+    assert not read_picture(data).notes
+    for more, lost in (
+        (box(b"mpvd", FILM), "its film and sound"),
+        (box(b"uuid", C2PA + bytes(9)), "its content credentials"),
+        (box(b"uuid", bytes(25)), None),
+        (box(b"free", bytes(9)), None),
+    ):
+        assert read_picture(data + more).lost == ([lost] if lost else [])
+    size = int.from_bytes(data[:4], "big")
+    brands = box(b"ftyp", data[8:size] + b"tmap")
+    assert boxes.lost(io.BytesIO(brands + data[size:])) == ["its gain maps"]
+
+
+def test_credentials_of_a_jpeg_and_a_png_are_told():
+    manifest = b"JP\0\1\0\0\0\1" + box(b"jumb", box(b"jumd", b"c2pa" + bytes(20)))
+    segment = b"\xff\xeb" + (2 + len(manifest)).to_bytes(2, "big") + manifest
+    jpeg = saved(Image.fromarray(SMALL), "JPEG", extra=segment)
+    png = handmade.png(SMALL, before=handmade.chunk(b"caBX", manifest))
+    for data in (jpeg, png):
+        assert read_picture(data).lost == ["its content credentials"]
+
+
+@pytest.mark.parametrize("kept", [(), (2,), (0,)])
+@pytest.mark.parametrize("planar", [False, True])
+def test_a_further_channel_that_is_no_opacity_is_kept_as_it_is(kept, planar):
+    """A scanner's infrared is black where dust lies: as opacity it would make holes."""
+    samples = RNG.integers(0, 256, (12, 17, 4)).astype(np.uint8)
+    samples[:4, :, 3] = 0
+    no_opacity = kept == (0,)
+    data = handmade.tiff(samples, tags={338: (3, list(kept))}, planar=planar)
+    again = encode_picture(read_picture(data), "TIFF")
+    for picture in (read_picture(data), read_picture(again)):
+        assert np.array_equal(picture.pixels, samples[..., :3])
+        held, other = picture.alpha, picture.extra
+        if no_opacity:
+            held, other = other, held
+        assert np.array_equal(held, samples[..., 3])
+        assert other is None
+    assert Image.open(io.BytesIO(again)).tag_v2[338] == (kept or (2,))
+    assert left_out(picture, "TIFF") == []
+    assert left_out(picture, "JPEG") == ["its further channel was left out"] * no_opacity
+    assert (read_picture(encode_picture(picture, "PNG")).alpha is None) == no_opacity

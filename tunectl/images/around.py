@@ -6,33 +6,35 @@ import io
 import re
 from collections.abc import Iterator
 
-from tunectl.images import ifd
-from tunectl.images.metadata import iptc_records
+from tunectl.images import ifd, photoshop
 
 # In coded data 0xff is followed by a zero where it is meant, or by the number of a restart.
 _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
-_ALONE, _START, _END, _APP1, _APP13 = 0x01, 0xDA, 0xD9, 0xE1, 0xED
+_ALONE, _START, _END, _APP1, _APP11, _APP13 = 0x01, 0xDA, 0xD9, 0xE1, 0xEB, 0xED
 _AFTER_A_SCAN = {0xC4, *range(0xDA, 0xDE), *range(0xE0, 0xF0), 0xFE, _END}
-_PHOTOSHOP, _RESOURCE, _IPTC, _PATHS = b"Photoshop 3.0\0", b"8BIM", 0x0404, range(2000, 2998)
+_PHOTOSHOP = b"Photoshop 3.0\0"
 _MORE_XMP = b"http://ns.adobe.com/xmp/extension/\0"
+_JUMBF, _CREDENTIALS = b"jumb", b"c2pa"
 _MOST = (1 << 16) - 3 - len(_PHOTOSHOP)  # bytes of resources in a segment
+_LONGEST_HEAD = 128  # bytes that tell what a segment is
 _LEAST = 64  # bytes behind a picture; fewer are a camera's padding
 _SAMSUNG, _FILM, _JPEG = b"SEFT", b"ftyp", b"\xff\xd8\xff"
 _ENTRIES, _ENTRY, _KIND, _PREVIEW = 0xB002, 16, 0xFFFFFF, 0x01  # of CIPA DC-007's index
 
 
 def iptc(data: bytes) -> bytes | None:
-    """The IPTC records of a JPEG, or None: captions and the like, among Photoshop's resources."""
-    return iptc_records(dict(_resources(data)).get(_IPTC))
+    """The IPTC records of a JPEG, or None."""
+    return photoshop.iptc(_resources(data))
 
 
 def lost(data: bytes, index: bytes | None) -> list[str]:
     """What of a JPEG nobody here keeps. `index` is that of its further pictures."""
-    found = []
-    if any(number in _PATHS for number, _ in _resources(data)):
-        found.append("its clipping paths")
-    if any(kind == _APP1 and data.startswith(_MORE_XMP, at) for kind, at, _ in _segments(data)):
+    found = photoshop.lost(_resources(data))
+    parts = [(kind, data[at : at + _LONGEST_HEAD]) for kind, at, _ in _segments(data)]
+    if any(kind == _APP1 and head.startswith(_MORE_XMP) for kind, head in parts):
         found.append("the extension of its XMP")
+    if any(kind == _APP11 and _JUMBF in head and _CREDENTIALS in head for kind, head in parts):
+        found.append("its content credentials")
     if index is not None:
         if _holds_more_than_previews(index):
             found.append("its further pictures (a gain map, or other views)")
@@ -43,8 +45,7 @@ def lost(data: bytes, index: bytes | None) -> list[str]:
 
 def segments_of_iptc(records: bytes) -> bytes:
     """The segments of a JPEG that hold IPTC records."""
-    head = _RESOURCE + _IPTC.to_bytes(2, "big") + bytes(2) + len(records).to_bytes(4, "big")
-    block = head + records + bytes(len(records) % 2)
+    block = photoshop.of_iptc(records)
     parts = (block[at : at + _MOST] for at in range(0, len(block), _MOST))
     return b"".join(
         bytes((0xFF, _APP13))
@@ -55,25 +56,15 @@ def segments_of_iptc(records: bytes) -> bytes:
     )
 
 
-def _resources(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Photoshop's: numbers and contents."""
+def _resources(data: bytes) -> bytes:
+    """Photoshop's."""
     found = bytearray()  # one may go on in the next segment
     for kind, start, end in _segments(data):
         if kind == _APP13 and data.startswith(_PHOTOSHOP, start):
             found += data[start + len(_PHOTOSHOP) : end]
         if kind == _START:
             break
-    at = 0
-    while found[at : at + 4] == _RESOURCE:
-        number = int.from_bytes(found[at + 4 : at + 6], "big")
-        at += 6
-        at += 2 * (found[at] // 2 + 1) if at < len(found) else 0  # a name, its length before it
-        size = int.from_bytes(found[at : at + 4], "big")
-        at += 4
-        if at + size > len(found):
-            break
-        yield number, bytes(found[at : at + size])
-        at += size + size % 2
+    return bytes(found)
 
 
 def _holds_more_than_previews(index: bytes) -> bool:

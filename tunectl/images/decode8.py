@@ -19,7 +19,7 @@ from PIL import (
 )
 
 from tunectl.errors import PictureError
-from tunectl.images import around, jxl, metadata, plugins
+from tunectl.images import around, boxes, jxl, metadata, plugins
 from tunectl.images.ask import Ask
 from tunectl.images.guard import pillow_warnings
 from tunectl.images.picture import Picture
@@ -58,14 +58,19 @@ def read(file: BinaryIO, kind: str, ask: Ask) -> Picture:
         file.seek(0)
         data = file.read()
         tags.iptc, tags.comment = around.iptc(data), info.get("comment")
+    if kind in boxes.HOLDERS and not tags.icc and (meant := boxes.colour(file)):
+        primaries, transfer = meant[1], meant[3]
+        tags.chunks = [(b"cICP", bytes((primaries, transfer, 0, 1)))]  # RGB, the full range
     if kind == "BMP" or info.get("jfif_unit") in (1, 2):  # else Pillow makes up 72
         tags.dpi = info.get("dpi")
-    picture = metadata.take_over(Picture(pixels, alpha, kind), tags)
+    picture = metadata.take_over(Picture(pixels, alpha, format=kind), tags)
     if kind == "JXL":
         picture.exif = metadata.upright(picture.exif)  # its decoder turned it
     picture.tables = getattr(image, "quantization", None)
     if kind == "JPEG":
         picture.lost += around.lost(data, info.get("mp"))
+    if kind in boxes.HOLDERS:
+        picture.lost += boxes.lost(file)
     if info.get("depth_images") or info.get("aux"):  # of a HEIC
         picture.lost.append("its depth and auxiliary pictures")
     bits = _bits_of_avif(file) if kind == "AVIF" else info.get("bit_depth", 8)  # the latter: HEIC

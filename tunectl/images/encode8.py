@@ -10,12 +10,13 @@ import numpy as np
 from PIL import Image, JpegImagePlugin
 
 from tunectl.errors import PictureError
-from tunectl.images import around, metadata, plugins
+from tunectl.images import around, boxes, metadata, plugins
 from tunectl.images.guard import pillow_warnings
 from tunectl.images.picture import Picture
 from tunectl.images.turn import upright
 
 QUALITY = 95  # of "auto" where a format is lossy: differences are hard to see from here up
+_DENSE = ("JPEG", "BMP")  # say how dense pixels are by themselves; others may in EXIF
 _TURNED = ("BMP", "JXL")  # hold no orientation that viewers follow: turned before
 _REBUILT = ("AVIF", "HEIF")  # their encoders take the tags apart, which damaged ones may not bear
 
@@ -35,6 +36,8 @@ def encode(picture: Picture, kind: str, quality: int | str, name: str) -> bytes:
         exif = metadata.only_orientation(exif)
     if kind == "JXL" and picture.icc and not metadata.is_srgb(picture.icc):
         raise PictureError(f"{name}: the JPEG XL package writes no profile", "write a PNG instead")
+    if picture.dpi and not exif and kind not in _DENSE:
+        exif = metadata.of_density(picture.dpi)
     if kind != "BMP":
         if picture.icc and kind != "JXL":
             options["icc_profile"] = picture.icc
@@ -46,7 +49,7 @@ def encode(picture: Picture, kind: str, quality: int | str, name: str) -> bytes:
         options["extra"] = around.segments_of_iptc(picture.iptc)
     if picture.comment and kind == "JPEG":
         options["comment"] = picture.comment
-    if picture.dpi and kind in ("JPEG", "BMP"):
+    if picture.dpi and kind in _DENSE:
         options["dpi"] = picture.dpi
     pixels = np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     if picture.pixels.shape[2] == 4:
@@ -56,6 +59,9 @@ def encode(picture: Picture, kind: str, quality: int | str, name: str) -> bytes:
         image = Image.fromarray(pixels)
     file = io.BytesIO()
     image.save(file, kind, **options)
+    meant = dict(picture.chunks).get(b"cICP")
+    if kind in boxes.HOLDERS and meant and not picture.icc:
+        return boxes.with_colour(file.getvalue(), bytes((0, meant[0], 0, meant[1])))
     return file.getvalue()
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from tunectl.errors import PictureError
+from tunectl.images.boxes import boxes
 
 _MOST_BYTES = 64  # of codestream that hold the header
 _MOST_XMP = 16 << 20
@@ -100,21 +101,13 @@ def _codestream(file: BinaryIO) -> tuple[bytes, bytes | None]:
         return file.read(_MOST_BYTES), None
     stream, xmp = b"", None
     length = file.seek(0, io.SEEK_END)
-    at = 0
-    while at + 8 <= length:
-        file.seek(at)
-        head = file.read(16)
-        size, kind, start = int.from_bytes(head[:4], "big"), head[4:8], 8
-        if size == 1:
-            size, start = int.from_bytes(head[8:], "big"), 16
-        size = size or length - at
-        if size < start or at + size > length:
+    for kind, start, end in boxes(file):
+        if end > length:
             raise ValueError("it is cut short")
         start += 4 if kind == b"jxlp" else 0  # which part it is
-        file.seek(at + start)
+        file.seek(start)
         if kind in (b"jxlc", b"jxlp") and len(stream) < _MOST_BYTES:
-            stream += file.read(max(0, min(size - start, _MOST_BYTES)))
-        elif kind == b"xml " and size <= _MOST_XMP:
-            xmp = file.read(size - start)
-        at += size
+            stream += file.read(max(0, min(end - start, _MOST_BYTES)))
+        elif kind == b"xml " and end - start <= _MOST_XMP:
+            xmp = file.read(end - start)
     return stream, xmp

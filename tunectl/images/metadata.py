@@ -6,7 +6,11 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
+
+import numpy as np
+from PIL import Image, ImageCms
 
 from tunectl.images import ifd
 from tunectl.images.picture import Picture
@@ -120,6 +124,28 @@ def only_orientation(exif: bytes | None) -> bytes | None:
     return pack_exif({ORIENTATION: ifd.value(ifd.SHORT, [turned], "little")}, "little")
 
 
+def of_density(dpi: tuple[float, float]) -> bytes:
+    """EXIF bytes that say so many pixels an inch, across and down, and nothing else."""
+    exif = pack_exif(density_tags(dpi, "little"), "little")
+    assert exif is not None
+    return exif
+
+
+def density_tags(dpi: tuple[float, float], order: ifd.Order) -> ifd.Directory:
+    """The tags of so many pixels an inch, across and down."""
+    found: ifd.Directory = {DENSITY_UNIT: ifd.value(ifd.SHORT, [2], order)}
+    for tag, number in zip((X_DENSITY, Y_DENSITY), dpi, strict=True):
+        ratio = Fraction(number).limit_denominator(1000)
+        found[tag] = ifd.value(ifd.RATIONAL, [ratio.numerator, ratio.denominator], order)
+    return found
+
+
+def lacks_density(exif: bytes, dpi: tuple[float, float] | None) -> bool:
+    """Whether cleaned tags say another density, or none, where there is one."""
+    said = sane_dpi(density(*unpack_exif(exif)))
+    return dpi is not None and (said is None or not np.allclose(said, dpi, rtol=0.01))
+
+
 def pack_exif(tags: ifd.Directory, order: ifd.Order) -> bytes | None:
     """An EXIF block of these tags, whose values are in `order`; None without tags."""
     if not tags:
@@ -149,9 +175,21 @@ def fitting_profile(profile: Any, channels: int) -> bytes | None:
 
 
 def is_srgb(profile: bytes) -> bool:
-    """Whether the profile says by its name that it is sRGB, or its gray."""
-    names = ("sRGB", "RGB_D65_SRG_Rel_SRG", "Gra_D65_Rel_SRG")  # the latter two are libjxl's
-    return any(n.encode(code) in profile for n in names for code in ("ascii", "utf-16-be"))
+    """Whether RGB or gray by the profile looks as by sRGB, give or take two steps of 255."""
+    if profile[16:20] == b"GRAY":
+        given = np.arange(256, dtype=np.uint8)[None]
+    else:
+        given = np.stack(np.meshgrid(*3 * [np.arange(0, 256, 15, dtype=np.uint8)]), -1)
+        given = given.reshape(1, -1, 3)
+    image, srgb = Image.fromarray(given), ImageCms.createProfile("sRGB")
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
+        shown = ImageCms.profileToProfile(image, source, srgb, intent, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError):
+        return False
+    moved = np.asarray(shown, dtype=int) - np.asarray(image.convert("RGB"), dtype=int)
+    return bool(np.abs(moved).max() <= 2)
 
 
 def density(tags: ifd.Directory, order: ifd.Order) -> tuple[float, float] | None:

@@ -33,16 +33,18 @@ class Picture:
 
     `pixels` is uint8, uint16 or float32 from 0 to 1: (H, W, 1) gray, (H, W, 3) RGB, (H, W, 4)
     CMYK, where 0 is no ink. `alpha` is the (H, W) opacity of the same type, or None; it is not
-    multiplied into the colours. Both are memmaps where the picture is large. They lie as stored:
-    a viewer turns them as the orientation in `exif` says. `format` is Pillow's name of the format
-    it came in. `tables` are a JPEG's quantisation tables, in rows of the block. `notes` are what
-    a user should be told, one phrase each; `lost` are things that the file holds beside this.
-    `comment` is a JPEG's; `chunks` are kinds and contents of those of a PNG that say how its
-    colours are meant, or words.
+    multiplied into the colours. `extra` is a further channel (H, W) of a TIFF that is none of
+    opacity, such as a scanner's infrared; then there is no `alpha`. All are memmaps where the
+    picture is large. They lie as stored: a viewer turns them as the orientation in `exif` says.
+    `format` is Pillow's name of the format it came in. `tables` are a JPEG's quantisation tables,
+    in rows of the block. `notes` are what a user should be told, one phrase each; `lost` are things
+    that the file holds beside this. `comment` is a JPEG's; `chunks` are kinds and contents of those
+    of a PNG that say how its colours are meant, or words, a HEIC's and AVIF's colours among them.
     """
 
     pixels: NDArray[Any]
     alpha: NDArray[Any] | None = None
+    extra: NDArray[Any] | None = None
     format: str = "PNG"
     icc: bytes | None = None
     exif: bytes | None = None

@@ -5,19 +5,26 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import BinaryIO
+
+import numpy as np
 
 from tunectl.images.metadata import Tags
 from tunectl.images.picture import Picture
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_NEARLY = 200  # of 100,000: programs round in their own ways
 _HEAD = len(SIGNATURE) + 25  # signature and IHDR
 _MOST_CHUNKS = 1 << 20
 _MOST_TEXT = 16 << 20  # of one chunk's content, unpacked
 COLOUR = (b"cICP", b"sRGB", b"gAMA", b"cHRM", b"mDCV", b"cLLI")
-_TEXT = (b"iTXt", b"zTXt", b"tEXt")
-_WANTED = (b"acTL", b"iCCP", b"eXIf", b"pHYs", *_TEXT, *COLOUR)
+TEXT = (b"iTXt", b"zTXt", b"tEXt")
+_CREDENTIALS = b"caBX"
+_WANTED = (b"acTL", b"iCCP", b"eXIf", b"pHYs", _CREDENTIALS, *TEXT, *COLOUR)
+_SRGB = (b"\x01\x0d\0\x01", b"\x01\x01\0\x01")  # by numbers, or BT.709, which is taken for it
+_GAMMA, _CHROMATICITIES = 45455, (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)  # its
 _XMP = b"XML:com.adobe.xmp\0"
 _OLD_EXIF = b"Raw profile type exif\0"  # ImageMagick's, from before PNG had eXIf
 
@@ -32,6 +39,7 @@ class PngHeader:
     palette: bool
     interlaced: bool
     frames: int = 1
+    lost: list[str] = field(default_factory=list)
     tags: Tags = field(default_factory=Tags)
 
 
@@ -65,6 +73,8 @@ def read_header(file: BinaryIO) -> PngHeader:
 def _take(header: PngHeader, kind: bytes, data: bytes) -> None:
     if kind == b"acTL":
         header.frames = max(1, int.from_bytes(data[:4], "big"))
+    elif kind == _CREDENTIALS:
+        header.lost.append("its content credentials")
     elif kind == b"eXIf":
         header.tags.exif = data
     elif kind == b"pHYs" and len(data) == 9:
@@ -80,8 +90,25 @@ def _take(header: PngHeader, kind: bytes, data: bytes) -> None:
         text = data[len(_OLD_EXIF) :]
         words = _unpack(text[1:]) if kind == b"zTXt" else text
         header.tags.exif = bytes.fromhex(b"".join(words.split(b"\n")[3:]).decode("ascii"))
-    elif kind in COLOUR or (kind in _TEXT and not data.startswith(_OLD_EXIF)):
+    elif kind in COLOUR or (kind in TEXT and not data.startswith(_OLD_EXIF)):
         header.tags.chunks.append((kind, data))
+
+
+def other_than_srgb(chunks: Sequence[tuple[bytes, bytes]]) -> bool:
+    """Whether a PNG's chunks say that its colours are meant otherwise than as sRGB."""
+    found = dict(chunks)
+    if b"cICP" in found:
+        return found[b"cICP"] not in _SRGB
+    if b"sRGB" in found:
+        return False
+    return any(
+        len(data) == 4 * len(usual)
+        and not np.allclose(struct.unpack(f">{len(usual)}I", data), usual, atol=_NEARLY)
+        for data, usual in (
+            (found.get(b"gAMA", b""), [_GAMMA]),
+            (found.get(b"cHRM", b""), _CHROMATICITIES),
+        )
+    )
 
 
 def _unpack(data: bytes) -> bytes:

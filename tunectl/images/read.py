@@ -105,7 +105,9 @@ def _read_png(file: BinaryIO, ask: Ask) -> Picture:
         raise PictureError(f"{ask.name}: is animated in 16 bits", "save the frame as a PNG")
     else:
         pixels, alpha = decode8.frame_of_png(file, ask)
-    return metadata.take_over(Picture(pixels, alpha, "PNG"), header.tags)
+    picture = metadata.take_over(Picture(pixels, alpha, format="PNG"), header.tags)
+    picture.lost += header.lost
+    return picture
 
 
 def _read_tiff(file: BinaryIO, ask: Ask) -> Picture:
@@ -118,9 +120,9 @@ def _read_tiff(file: BinaryIO, ask: Ask) -> Picture:
         pixels, alpha = _from_planes(file, pages[frame], header, ask.name)
     else:
         pixels, alpha = deep.read_pixels(file, "TIFF", ask.name, frame)
-    picture = metadata.take_over(Picture(pixels, alpha, "TIFF"), header.tags)
-    if header.layers:
-        picture.lost.append("its layers")
+    extra, alpha = (alpha, None) if header.opaque else (None, alpha)
+    picture = metadata.take_over(Picture(pixels, alpha, extra, "TIFF"), header.tags)
+    picture.lost += header.lost
     if header.multiplied and alpha is not None:
         picture.notes.append("colours multiplied by the opacity were made straight")
     return picture

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tunectl.errors import PictureError
-from tunectl.images import ifd, metadata
+from tunectl.images import ifd, metadata, photoshop
 from tunectl.images.arrays import release
 from tunectl.images.picture import Picture
 
@@ -19,7 +18,7 @@ WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 
 STRIPS, CHANNELS, ROWS, STRIP_BYTES, PLANES, PREDICTOR = 273, 277, 278, 279, 284, 317
 TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES = 322, 323, 324, 325
 EXTRA, SAMPLE_FORMAT, XMP, IPTC, ICC, FAX_OPTIONS = 338, 339, 700, 33723, 34675, 292
-PURPOSE, INNER, LAYERS, DNG_VERSION = 254, 330, 37724, 50706
+PURPOSE, INNER, RESOURCES, LAYERS, DNG_VERSION = 254, 330, 34377, 37724, 50706
 PLACES = frozenset({STRIPS, STRIP_BYTES, TILES, TILE_BYTES})  # each may be a long list
 _OF_A_PLANE = {WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, CHANNELS, ROWS, PLANES}
 _OF_A_PLANE |= {PREDICTOR, TILE_WIDTH, TILE_HEIGHT, SAMPLE_FORMAT, FAX_OPTIONS, *PLACES}
@@ -28,7 +27,7 @@ _LAYOUT = _OF_A_PLANE | {PURPOSE, 255, *range(263, 266), *range(280, 284), *rang
 _LAYOUT |= {metadata.DENSITY_UNIT, 297, 301, 320, 321, *range(332, 348), 351, *range(512, 533)}
 _LAYOUT |= {XMP, ICC}
 _LAYOUT |= {INNER, 400}  # point to further directories
-_LAYOUT |= {34377, LAYERS}  # Photoshop's: the former a thumbnail; both as they were before
+_LAYOUT |= {RESOURCES, LAYERS}  # Photoshop's: the former a thumbnail; both as they were before
 _LAYOUT |= {DNG_VERSION, 50707}  # what is written is developed
 COLOURS = {0: 1, 1: 1, 2: 3, 5: 4}  # by photometric kind: gray from white, gray, RGB, CMYK
 PALETTE, YCBCR, JPEG = 3, 6, 7
@@ -49,7 +48,8 @@ class TiffHeader:
     compression: int
     planes: int  # that lie apart; 0 where samples lie side by side
     multiplied: bool  # opacity into the colours
-    layers: bool  # of which the page is what they make together
+    opaque: bool  # a further channel is none of opacity
+    lost: list[str]
     tags: metadata.Tags
 
 
@@ -70,9 +70,11 @@ def read_header(file: BinaryIO, at: int) -> TiffHeader:
         entry = found.get(tag)
         return entry.data if isinstance(entry, ifd.Value) else None
 
+    resources = raw(RESOURCES) or b""
     iptc = metadata.iptc_records(raw(IPTC))
     if iptc:
         del found[IPTC]
+    iptc = iptc or photoshop.iptc(resources)
     exif = metadata.pack_exif(_kept(found), reader.order)
     tags = metadata.Tags(raw(ICC), exif, raw(XMP), iptc=iptc)
     tags.damaged = reader.damaged
@@ -84,7 +86,8 @@ def read_header(file: BinaryIO, at: int) -> TiffHeader:
         compression=number(COMPRESSION, 1),
         planes=number(CHANNELS, 1) if number(PLANES, 1) == 2 else 0,
         multiplied=number(EXTRA, 0) == 1,
-        layers=reader.has(at, LAYERS),
+        opaque=number(EXTRA, 2) == 0,
+        lost=photoshop.lost(resources) + ["its layers"] * reader.has(at, LAYERS),
         tags=tags,
     )
 
@@ -156,10 +159,11 @@ def write(file: BinaryIO, picture: Picture) -> None:
     The file must be seekable and empty. A memmap passes through a strip at a time. libvips is not
     used here since it leaves EXIF tags out of a TIFF.
     """
-    pixels, alpha = picture.pixels, picture.alpha
+    pixels = picture.pixels
+    further = picture.alpha if picture.extra is None else picture.extra
     tags, order = metadata.unpack_exif(picture.exif)
     height, width, colours = pixels.shape
-    channels = colours + (alpha is not None)
+    channels = colours + (further is not None)
     row = width * channels * pixels.itemsize
     rows = max(1, min(height, _STRIP // row))
     big = row * height > _CLASSIC
@@ -168,9 +172,9 @@ def write(file: BinaryIO, picture: Picture) -> None:
     offsets, lengths = [], []
     for top in range(0, height, rows):
         block = pixels[top : top + rows]
-        if alpha is not None:
-            block = np.concatenate([block, alpha[top : top + rows, :, None]], axis=2)
-            release(alpha)
+        if further is not None:
+            block = np.concatenate([block, further[top : top + rows, :, None]], axis=2)
+            release(further)
         packed = zlib.compress(_predicted(block, order))
         offsets.append(file.tell())
         lengths.append(len(packed))
@@ -204,15 +208,12 @@ def _described(picture: Picture, channels: int, order: ifd.Order) -> ifd.Directo
         SAMPLE_FORMAT: [1 if whole else 3] * channels,
     }
     if channels > colours:
-        shorts[EXTRA] = [2]  # opacity, straight
-    if picture.dpi:
-        shorts[metadata.DENSITY_UNIT] = [2]
+        shorts[EXTRA] = [2 if picture.extra is None else 0]  # opacity, straight; or unknown
     found: ifd.Directory = {tag: ifd.value(ifd.SHORT, n, order) for tag, n in shorts.items()}
     found[WIDTH] = ifd.value(ifd.LONG, [width], order)
     found[HEIGHT] = ifd.value(ifd.LONG, [height], order)
-    for tag, dpi in zip((metadata.X_DENSITY, metadata.Y_DENSITY), picture.dpi or (), strict=False):
-        ratio = Fraction(dpi).limit_denominator(1000)
-        found[tag] = ifd.value(ifd.RATIONAL, [ratio.numerator, ratio.denominator], order)
+    if picture.dpi:
+        found |= metadata.density_tags(picture.dpi, order)
     if picture.xmp:
         found[XMP] = ifd.Value(ifd.BYTE, len(picture.xmp), picture.xmp)
     if picture.iptc:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from tunectl.atomic import atomic_write
 from tunectl.errors import PictureError, UsageError
-from tunectl.images import deep, encode8, metadata, png, tiff
+from tunectl.images import boxes, deep, encode8, metadata, png, tiff
 from tunectl.images.guard import clear_errors
 from tunectl.images.picture import Picture, output_format
 
@@ -28,9 +28,16 @@ _HOLDS: dict[str, tuple[tuple[int, ...], tuple[int, ...], bool]] = {
     "HEIF": ((1,), (1, 3), True),
     "JXL": ((1,), (1, 3), True),
 }
-
-
-_HOLD_IPTC = ("JPEG", "TIFF")
+# And what beside the picture: all others hold a profile, EXIF and XMP.
+_NONE_OF = {"BMP": ("profile", "EXIF", "XMP")}
+_ONLY_IN = {
+    "IPTC": ("JPEG", "TIFF"),
+    "comment": ("JPEG",),
+    "text": ("PNG",),
+    "colour tags": ("PNG",),
+    "resolution": ("PNG", "TIFF", "JPEG", "BMP"),  # elsewhere EXIF may say it
+    "further channel": ("TIFF",),
+}
 
 
 def write_picture(
@@ -69,12 +76,29 @@ def encode_picture(
     return file.getvalue()
 
 
-def left_out(picture: Picture, kind: str) -> list[str]:
+def left_out(picture: Picture, kind: str, strip_metadata: bool = False) -> list[str]:
     """What a user should be told that the format `kind` has no place for, one phrase each."""
-    parts = {"IPTC": kind not in _HOLD_IPTC and picture.iptc}
-    if kind == "BMP":
-        parts |= {"profile": picture.icc, "EXIF": picture.exif, "XMP": picture.xmp}
-    return [f"its {part} was left out" for part, there in parts.items() if there]
+    if strip_metadata:
+        picture = _stripped(picture)
+    words = {chunk for chunk, _ in picture.chunks}
+    numbers = b"cICP" in words and kind in boxes.HOLDERS
+    there = {
+        "profile": picture.icc,
+        "EXIF": picture.exif,
+        "XMP": picture.xmp,
+        "IPTC": picture.iptc,
+        "comment": picture.comment,
+        "text": words & {*png.TEXT},
+        "colour tags": not (picture.icc or numbers) and png.other_than_srgb(picture.chunks),
+        "resolution": picture.exif and metadata.lacks_density(picture.exif, picture.dpi),
+        "further channel": picture.extra is not None,
+    }
+    unheld = [part for part, kinds in _ONLY_IN.items() if kind not in kinds]
+    return [
+        f"its {part} {'were' if part.endswith('tags') else 'was'} left out"
+        for part in (*_NONE_OF.get(kind, ()), *unheld)
+        if there[part]
+    ]
 
 
 def _encode(
@@ -86,11 +110,7 @@ def _encode(
     icc = metadata.fitting_profile(picture.icc, picture.pixels.shape[2])
     picture = replace(picture, icc=icc)
     if strip:
-        exif = metadata.only_orientation(picture.exif)
-        colour = [chunk for chunk in picture.chunks if chunk[0] in png.COLOUR]
-        picture = replace(
-            picture, exif=exif, xmp=None, iptc=None, comment=None, dpi=None, chunks=colour
-        )
+        picture = _stripped(picture)
     with clear_errors(name, "cannot be encoded", "write a PNG, or leave out the metadata"):
         if kind == "PNG":
             deep.write_png(file, picture.pixels, picture.alpha, png.chunks(picture))
@@ -98,6 +118,12 @@ def _encode(
             tiff.write(file, picture)
         else:
             file.write(encode8.encode(picture, kind, quality, name))
+
+
+def _stripped(picture: Picture) -> Picture:
+    exif = metadata.only_orientation(picture.exif)
+    colour = [chunk for chunk in picture.chunks if chunk[0] in png.COLOUR]
+    return replace(picture, exif=exif, xmp=None, iptc=None, comment=None, dpi=None, chunks=colour)
 
 
 def _refuse_misfits(picture: Picture, kind: str, name: str) -> None:

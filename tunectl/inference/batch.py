@@ -206,8 +206,7 @@ def _write_picture(
     started = time.perf_counter()
     job = outcome.job
     kind = job.kind or picture.format
-    wanted = replace(picture, exif=None, xmp=None, iptc=None) if files.strip_metadata else picture
-    unheld = left_out(wanted, kind)
+    unheld = left_out(picture, kind, files.strip_metadata)
     data = encode_picture(
         picture,
         kind,

@@ -53,6 +53,15 @@ def compose(
     return step
 
 
+def as_gray(step: Step) -> Step:
+    """The step for pictures of three equal channels, which stay equal."""
+
+    def gray(x: Tensor, mask: Tensor | None) -> Tensor:
+        return step(x[:, :1], mask).expand(-1, 3, -1, -1)
+
+    return gray
+
+
 def _enlarged(x: Tensor, scale: int) -> Tensor:
     return x if scale == 1 else interpolate(x, scale_factor=scale, mode="bicubic").clamp(0, 1)
 

@@ -16,10 +16,17 @@ from torch import Tensor, nn
 
 from tunectl.errors import AlphaError, UsageError
 from tunectl.header import Header
-from tunectl.inference.compose import compose
+from tunectl.inference.compose import as_gray, compose
 from tunectl.inference.engine import Engine
 from tunectl.inference.execution import Execution
-from tunectl.inference.samples import as_seen, open_upright, planes, samples, through_array
+from tunectl.inference.samples import (
+    as_seen,
+    is_gray,
+    open_upright,
+    planes,
+    samples,
+    through_array,
+)
 from tunectl.inference.tiles import Step
 from tunectl.inference.windows import Windows
 from tunectl.knob import Alpha, Knob, check_alpha, check_one
@@ -129,8 +136,9 @@ class Model:
         Takes and returns the same kind, or the name of a file, which gives an upright PIL picture,
         its profile in `info`: a tensor (N, C, H, W) or (C, H, W) in [0, 1]; an array
         (H, W) or (H, W, C), uint8, uint16 or floating in [0, 1]; a PIL picture of mode L, LA, RGB
-        or RGBA, whose opacity is kept. C is 3; 1 for gray, which stays gray; in arrays also 4, the
-        inks of CMYK. The result is clamped to the range.
+        or RGBA, whose opacity is kept. C is 3; 1 for gray, which stays gray, as gray in three equal
+        channels does where the task keeps it; in arrays also 4, the inks of CMYK. The result is
+        clamped to the range.
 
         `alpha_map`, (H, W), uint8, uint16 or floating in [0, 1], is alpha per pixel, times `alpha`
         or the level's where one is given. `chroma_alpha` gives the colour differences an alpha of
@@ -218,8 +226,7 @@ class Model:
         """
         mask = None if alpha_map is None else torch.from_numpy(samples(alpha_map))
         step = self._step(alpha, mask is not None, chroma_alpha, blend, keep_colours, extrapolate)
-        source, engines = planes(samples(pixels)), self._engines.values()
-        self.windows.run(step, engines, source, planes(sink), mask, band_done)
+        self._through_windows(step, planes(samples(pixels)), planes(sink), mask, band_done)
 
     def check(
         self,
@@ -297,8 +304,20 @@ class Model:
     def _run(self, step: Step, source: Tensor, mask: Tensor | None) -> Tensor:
         channels, height, width = source.shape
         sink = source.new_empty(channels, height * self.scale, width * self.scale)
-        self.windows.run(step, self._engines.values(), source, sink, mask)
+        self._through_windows(step, source, sink, mask)
         return sink
+
+    def _through_windows(
+        self,
+        step: Step,
+        source: Tensor,
+        sink: Tensor,
+        mask: Tensor | None,
+        band_done: Callable[[], None] = lambda: None,
+    ) -> None:
+        if self._task is not None and self._task.keeps_gray and is_gray(source):
+            step = as_gray(step)
+        self.windows.run(step, self._engines.values(), source, sink, mask, band_done)
 
     def _run_array(
         self, step: Step, array: NDArray[np.generic], mask: Tensor | None

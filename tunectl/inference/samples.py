@@ -26,6 +26,14 @@ def planes(array: NDArray[Any]) -> Tensor:
     return torch.from_numpy(array).permute(2, 0, 1)
 
 
+def is_gray(picture: Tensor) -> bool:
+    """Whether (C, H, W) are three channels of which all are equal."""
+    if len(picture) != 3:
+        return False
+    rows = (picture[:, top : top + STRIP] for top in range(0, picture.shape[1], STRIP))
+    return all(bool((part == part[:1]).all()) for part in rows)
+
+
 def samples(array: NDArray[Any]) -> NDArray[Any]:
     """The array as uint8, uint16 or float32, copied where torch would not take it.
 

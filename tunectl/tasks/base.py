@@ -53,6 +53,7 @@ class Task:
     takes_style: ClassVar[bool] = False
     takes_pairs: ClassVar[bool] = False
     restores: ClassVar[bool] = True  # the clean picture is the target, and PSNR says how near
+    keeps_gray: ClassVar[bool] = False  # the clean picture of a gray one is gray
 
     def __init__(self, fields: Any) -> None:
         self.fields = fields

@@ -60,6 +60,7 @@ class Deblock(Task):
 
     Fields = DeblockFields
     symbol = SYMBOLS["deblock"]
+    keeps_gray = True
     weakest = 100.0
     strongest = 1.0
     fields: DeblockFields

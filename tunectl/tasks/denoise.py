@@ -27,6 +27,7 @@ class Denoise(Task):
 
     Fields = DenoiseFields
     symbol = SYMBOLS["denoise"]
+    keeps_gray = True
     weakest = 0.0
     strongest = 255.0
     fields: DenoiseFields

@@ -44,6 +44,7 @@ class Photo(Task):
 
     Fields = PhotoFields
     symbol = SYMBOLS["photo"]
+    keeps_gray = True
     weakest = 0.0
     strongest = 100.0
     fields: PhotoFields
