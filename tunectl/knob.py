@@ -80,7 +80,10 @@ class Knob:
         return _interpolate(alpha, list(alphas), list(levels))
 
     def alpha(self, level: float) -> float:
-        """The alpha measured to be best at `level`. Raises AlphaError outside the knob's range."""
+        """The alpha measured to be best at `level`, or scheduled for it where none was measured.
+
+        Raises AlphaError outside the knob's range.
+        """
         pairs = sorted((pair_level, alpha) for alpha, pair_level in self._pairs())
         levels, alphas = zip(*pairs, strict=True)
         if not levels[0] <= level <= levels[-1]:
@@ -111,15 +114,16 @@ def check_alpha(alpha: Alpha, extrapolate: bool = False, lowest: float = 0.0) ->
 
 def check_one(alpha: Alpha, extrapolate: bool = False, lowest: float = 0.0) -> float:
     """As `check_alpha`, where several alphas make no sense."""
-    if not isinstance(alpha, int | float):
+    if isinstance(alpha, str) or not hasattr(alpha, "__float__"):  # NumPy's and torch's have it
         raise AlphaError(f"{alpha!r} is not one alpha", "give one number from 0 to 1")
+    alpha = float(alpha)
     if not math.isfinite(alpha):
         raise AlphaError(f"alpha {alpha:g} is not a number", "give one from 0 to 1")
     if not extrapolate and not lowest <= alpha <= 1:
         raise AlphaError(
             f"alpha {alpha:g} lies outside {lowest:g} to 1", "0 is the gentlest, 1 the strongest"
         )
-    return float(alpha)
+    return alpha
 
 
 def _interpolate(x: float, xs: list[float], ys: list[float]) -> float:

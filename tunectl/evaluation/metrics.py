@@ -27,6 +27,7 @@ def psnr(output: Tensor, clean: Tensor) -> float:
 
     Equal pictures give 100 dB, so that a mean stays finite.
     """
+    _check(output, clean)
     error = (_in_8_bits(output) - _in_8_bits(clean)).square().mean().item()
     return 100.0 if error == 0 else 10 * math.log10(PEAK**2 / error)
 
@@ -38,6 +39,7 @@ def ssim(output: Tensor, clean: Tensor) -> float:
     1.5, K 0.01 and 0.03, over the windows that lie wholly inside. The output is rounded to 8 bits.
     Raises DataError for a picture smaller than the window.
     """
+    _check(output, clean)
     if min(clean.shape[-2:]) < WINDOW:
         raise DataError(
             f"SSIM needs {WINDOW} x {WINDOW} pixels, and a picture has "
@@ -50,6 +52,20 @@ def ssim(output: Tensor, clean: Tensor) -> float:
     along = (2 * of_x * of_y + steady) * (2 * (of_xy - of_x * of_y) + lively)
     apart = (of_x**2 + of_y**2 + steady) * (of_xx - of_x**2 + of_yy - of_y**2 + lively)
     return float((along / apart).mean())
+
+
+def _check(output: Tensor, clean: Tensor) -> None:
+    """Raises DataError for what would be compared wrongly without a word."""
+    if output.shape != clean.shape:
+        raise DataError(
+            f"pictures of {tuple(output.shape)} and {tuple(clean.shape)} samples are not compared",
+            "give two of one shape",
+        )
+    if not (output.is_floating_point() and clean.is_floating_point()):
+        raise DataError(
+            f"pictures of {output.dtype} and {clean.dtype} are not compared",
+            "give floats in [0, 1]",
+        )
 
 
 def gray(picture: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ class AtAlpha(Subject):
         # Of a pair a level is only what models are told; and endpoint trains nothing between.
         if case.level is None or case.seed is None or knob.way == "endpoint":
             return low, high
-        near = self.model.alpha(case.level)
+        near = knob.alpha(knob.within(case.level))  # beyond an end the best alpha is near it
         return max(low, near - REACH), min(high, near + REACH)
 
 
@@ -85,10 +85,12 @@ class Fixed(AtAlpha):
 
 
 class Calibrated(AtAlpha):
-    """The alpha that the file's calibration has for the level."""
+    """The alpha that the file's calibration has for the level; without one, its schedule."""
 
     def __init__(self, name: str, model: Model) -> None:
-        super().__init__(name, "calibrated", model)
+        knob = model.header.knob
+        measured = knob is not None and knob.calibration
+        super().__init__(name, "calibrated" if measured else "scheduled", model)
 
     def check(self, levels: Sequence[float | None]) -> None:
         for level in levels:

@@ -65,7 +65,8 @@ def from_adafm(
     kernel = table["model.1.sub.0.res.1.transformer.weight"].shape[-1] if filters else 0
     header = Header(
         network=Part("adafm-net", {"width": width, "blocks": blocks}),
-        task=Part(task),
+        # Their denoisers saw pictures of 8 bits, noise and all.
+        task=Part(task, {"clip": True} if task == "denoise" else {}),
         level=None if filters else (levels[0], levels[0]),
         tuner=Part("adafm", {"kernel": kernel}) if filters else None,
         knob=Knob((levels[0], levels[1])) if filters else None,

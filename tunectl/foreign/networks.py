@@ -10,7 +10,7 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from tunectl.tuners import Tunable
 # In these a distant pixel has no say, and how distant can be measured. Others see all of a picture
 # at once, by attention or by means over all of it.
 _LOCAL = {"Compact", "DnCNN", "DRUNet", "ESRGAN", "FBCNN"}
+_STRIDES = {"FBCNN": 8}  # where a network pads by itself, and spandrel says 1
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Input:
     levels: tuple[float, float]
     call: Callable[[nn.Module, Tensor, Tensor | float], Tensor]
     mapped: bool
+    unmoved: float = 0.0  # the level at which the input is 0
 
 
 def _with_noise_map(network: nn.Module, x: Tensor, sigma: Tensor | float) -> Tensor:
@@ -65,9 +67,9 @@ def _input_of(descriptor: Any) -> Input | None:
     if kind == "DnCNN" and "FDnCNN" in descriptor.tags:
         return Input("denoise", (0.0, 75.0), _with_noise_map, mapped=True)
     if kind == "FBCNN":
-        return Input("deblock", (95.0, 5.0), _with_quality, mapped=False)
+        return Input("deblock", (95.0, 5.0), _with_quality, mapped=False, unmoved=100.0)
     if kind == "RealCUGAN" and "fast" not in descriptor.tags:  # what its authors recommend
-        return Input(None, (0.7, 1.3), _with_strength, mapped=False)
+        return Input(None, (1.3, 0.7), _with_strength, mapped=False)  # a larger one does less
     return None
 
 
@@ -79,7 +81,9 @@ class Foreign(Network):
         self.model: nn.Module = descriptor.model
         self.descriptor, self.given = descriptor, given
         self.level: Tensor | float = given.levels[0] if given else 0.0
-        self.stride = max(1, descriptor.size_requirements.multiple_of)
+        stride = descriptor.size_requirements.multiple_of
+        self.stride = max(1, _STRIDES.get(descriptor.architecture.id, stride))
+        self.bare = False
         self.scale = descriptor.scale
         self.sites = {}
 
@@ -91,13 +95,21 @@ class Foreign(Network):
         return self._call(x).expand(-1, 3, -1, -1)
 
     def radius(self) -> int | None:
-        return receptive_radius(self) if self.descriptor.architecture.id in _LOCAL else None
+        if self.descriptor.architecture.id not in _LOCAL:
+            return None
+        probe = copy.copy(self)
+        # An impulse would drown in what a level says everywhere, or be cut away by a clamp.
+        probe.level = self.given.unmoved if self.given else 0.0
+        probe.bare = True
+        return receptive_radius(probe)
 
     def _call(self, x: Tensor) -> Tensor:
+        if self.bare and self.given is None:
+            output: Tensor = self.model(x)
+            return output
         if self.given is None:
             with torch.inference_mode():
-                output: Tensor = self.descriptor(x)
-            return output
+                return cast(Tensor, self.descriptor(x))
         least = self.descriptor.size_requirements.minimum
         bottom, right = (max(0, least - size) for size in x.shape[-2:])
         if bottom or right:

@@ -84,7 +84,9 @@ def mix_tables(paths: Sequence[Path], weights: Sequence[float]) -> tuple[Table, 
         mixed[name] = tensor
         if tensor.dtype.is_floating_point:
             stack = torch.stack([table[name].float() for table in tables])
-            mixed[name] = torch.tensordot(torch.tensor(weights), stack, dims=1).to(tensor.dtype)
+            mixed[name] = torch.tensordot(
+                torch.tensor(weights, dtype=torch.float32), stack, dims=1
+            ).to(tensor.dtype)
     with safe_open(paths[0], "pt") as file:
         return mixed, file.metadata() or {}
 

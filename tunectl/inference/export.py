@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import warnings
@@ -42,10 +43,11 @@ class _Plain(nn.Module):
         self.network = network
 
     def forward(self, picture: Tensor) -> Tensor:
-        """(N, 3, H, W) in [0, 1] to the same shape and range."""
+        """(N, 3, H, W) in [0, 1] to the same range, `scale` times the size."""
         height, width = picture.shape[-2:]
         y: Tensor = self.network.body(_fit(picture, self.network.stride))
-        return y[..., :height, :width].clamp(0, 1)
+        scale = self.network.scale
+        return y[..., : height * scale, : width * scale].clamp(0, 1)
 
 
 class _Knobbed(nn.Module):
@@ -112,7 +114,8 @@ def export_file(model: Model, output: Path, alpha: Alpha | None = None) -> Diffe
         graph = _Knobbed(network)
     else:
         graph = _Plain(model.fold(alpha))
-    data = _onnx(graph.cpu().float().eval(), json.dumps(asdict(model.header)))
+    graph = copy.deepcopy(graph).cpu().float().eval()  # the model's own stays where it is
+    data = _onnx(graph, json.dumps(asdict(model.header)))
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     difference = _compare(session, model, graph, alpha)
     if not difference.largest <= CLOSE:
@@ -165,7 +168,8 @@ def _compare(session: Any, model: Model, graph: nn.Module, alpha: Alpha | None) 
             if isinstance(graph, _Knobbed):
                 given["alpha"] = np.array([strength], np.float32)
             with torch.inference_mode():
-                expected = model.fold(strength).cpu().float()(picture).clamp(0, 1)
+                network = copy.deepcopy(model.fold(strength)).cpu().float()
+                expected = network(picture).clamp(0, 1)
             found = torch.from_numpy(session.run(None, given)[0])
             largest = max(largest, float((found - expected).abs().max()))
             tried += 1

@@ -89,7 +89,7 @@ def mix_ours(
     mixed: dict[str, Tensor] = {}
     for name in contents[0]:
         stack = torch.stack([tensors[name].float() for tensors in contents])
-        mixed[name] = torch.tensordot(torch.tensor(weights), stack, dims=1)
+        mixed[name] = torch.tensordot(torch.tensor(weights, dtype=torch.float32), stack, dims=1)
     levels = [header.level for header in headers if header.level is not None]
     spread = (levels[0][0], levels[-1][1]) if levels else None
     tasks = [header.task for header in headers]

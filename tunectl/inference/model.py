@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,8 @@ from tunectl.inference.compose import as_gray, compose
 from tunectl.inference.engine import Engine
 from tunectl.inference.execution import Execution
 from tunectl.inference.samples import (
-    as_seen,
+    apart,
+    enlarged,
     is_gray,
     open_upright,
     planes,
@@ -36,17 +38,22 @@ from tunectl.tuners import Tunable
 
 Picture = TypeVar("Picture", Tensor, Image.Image, NDArray[np.generic])
 KEPT_FOLDS = 4
+Way = tuple[Step, list[Engine]]
 MAPPED = "map"  # the key of the engine that takes alpha per pixel
 
 
 class Model:
-    """Network, tuner and calibration from one file, ready to run."""
+    """Network, tuner and calibration from one file, ready to run.
+
+    Threads may share a model; their pictures go through it one after the other.
+    """
 
     def __init__(self, header: Header, network: Network | Tunable, execution: Execution) -> None:
         self.header = header
         self.network = network.eval().requires_grad_(False).to(execution.device)
         self.execution = execution
         self.windows = Windows(execution, self._base.stride, self._with_tuner)
+        self._one_at_a_time = threading.RLock()
         self._engines: OrderedDict[Alpha | str | None, Engine] = OrderedDict()
 
     @property
@@ -65,7 +72,7 @@ class Model:
         return self._task is None or self._task.restores
 
     def level(self, alpha: float) -> float:
-        """The level, in the task's unit, at which `alpha` was measured to be best."""
+        """The level, in the task's unit, for which `alpha` was measured, or scheduled."""
         knob = self._knob()
         return knob.level(check_one(alpha, lowest=knob.lowest))
 
@@ -74,7 +81,10 @@ class Model:
         return self._knob().level(alpha)
 
     def alpha(self, level: float) -> float:
-        """The alpha measured to be best at `level`. Raises AlphaError outside the knob's range."""
+        """The alpha measured to be best at `level`, or scheduled for it where none was measured.
+
+        Raises AlphaError outside the knob's range.
+        """
         return self._knob().alpha(level)
 
     def fold(self, alpha: Alpha | None = None, *, extrapolate: bool = False) -> Network:
@@ -137,8 +147,8 @@ class Model:
         its profile in `info`: a tensor (N, C, H, W) or (C, H, W) in [0, 1]; an array
         (H, W) or (H, W, C), uint8, uint16 or floating in [0, 1]; a PIL picture of mode L, LA, RGB
         or RGBA, whose opacity is kept. C is 3; 1 for gray, which stays gray, as gray in three equal
-        channels does where the task keeps it; in arrays also 4, the inks of CMYK. The result is
-        clamped to the range.
+        channels does where the task keeps it; in arrays also 4, with an opacity, which is kept. The
+        result is clamped to the range.
 
         `alpha_map`, (H, W), uint8, uint16 or floating in [0, 1], is alpha per pixel, times `alpha`
         or the level's where one is given. `chroma_alpha` gives the colour differences an alpha of
@@ -151,24 +161,25 @@ class Model:
                 raise AlphaError("alpha and level are both given", "give one of the two")
             alpha = self.alpha(level)
         mask = None if alpha_map is None else torch.from_numpy(samples(alpha_map))
-        step = self._step(alpha, mask is not None, chroma_alpha, blend, keep_colours, extrapolate)
+        way = self._way(alpha, mask is not None, chroma_alpha, blend, keep_colours, extrapolate)
         if isinstance(picture, str | Path):
             picture = open_upright(picture)
         if isinstance(picture, Tensor):
             batch = picture[None] if picture.ndim == 3 else picture
-            if batch.ndim != 4 or batch.shape[1] not in (1, 3) or not batch.is_floating_point():
+            known = batch.ndim == 4 and batch.shape[1] in (1, 3) and 0 not in batch.shape
+            if not known or not batch.is_floating_point():
                 raise UsageError(
                     f"a tensor of shape {tuple(picture.shape)} and type {picture.dtype} cannot be "
                     "restored",
                     "give (N, 3, H, W) in [0, 1], or (N, 1, H, W) for gray",
                 )
-            restored = torch.stack([self._run(step, x.cpu().float(), mask) for x in batch])
+            restored = torch.stack([self._run(way, x.cpu().float(), mask) for x in batch])
             restored = restored.to(picture.device, picture.dtype)
             return restored[0] if picture.ndim == 3 else restored
         if isinstance(picture, Image.Image):
-            return through_array(picture, lambda array: self._run_array(step, array, mask))
+            return through_array(picture, lambda array: self._run_array(way, array, mask))
         if isinstance(picture, np.ndarray):
-            return self._run_array(step, picture, mask)
+            return self._run_array(way, picture, mask)
         raise UsageError(
             f"a {type(picture).__name__} is not a picture",
             "give a tensor, an array, a PIL picture or the name of a file",
@@ -182,12 +193,12 @@ class Model:
     ) -> float:
         """The level to restore a picture at, told from its pixels, within the knob's range.
 
-        `pixels`, `tables` and `seen` are as `Evidence` has them; of CMYK what the inks show is
-        looked at. Raises AlphaError where nothing can be told.
+        `pixels` are an array as in a call; `tables` and `seen` are as `Evidence` has them, the
+        latter by default what is not transparent. Raises AlphaError where nothing can be told.
         """
         knob, task, level = self._knob(), self._task, None
         if task is not None:
-            level = task.estimate(Evidence(as_seen(samples(pixels)), tables, seen))
+            level = task.estimate(_evidence(pixels, tables, seen))
         if level is None:
             raise AlphaError(
                 "how strongly to apply this model cannot be told from the picture",
@@ -204,7 +215,7 @@ class Model:
         """What to know of a picture, given as in `estimate`, in which the model finds nothing."""
         if self._task is None:
             return None
-        return self._task.doubt(Evidence(as_seen(samples(pixels)), tables, seen))
+        return self._task.doubt(_evidence(pixels, tables, seen))
 
     def run(
         self,
@@ -220,13 +231,14 @@ class Model:
         band_done: Callable[[], None] = lambda: None,
     ) -> None:
         """As a call on an array (H, W, C), written into `sink`: its type, `scale` times its size.
+        C may be 4 here, the inks of CMYK.
 
         For pictures larger than memory: both may be memory-mapped, and `band_done` is called
         after each row of windows.
         """
         mask = None if alpha_map is None else torch.from_numpy(samples(alpha_map))
-        step = self._step(alpha, mask is not None, chroma_alpha, blend, keep_colours, extrapolate)
-        self._through_windows(step, planes(samples(pixels)), planes(sink), mask, band_done)
+        way = self._way(alpha, mask is not None, chroma_alpha, blend, keep_colours, extrapolate)
+        self._through_windows(way, planes(samples(pixels)), planes(sink), mask, band_done)
 
     def check(
         self,
@@ -239,7 +251,7 @@ class Model:
         extrapolate: bool = False,
     ) -> None:
         """Raise as `run` would, before any picture is there; `mapped` is whether there is a map."""
-        self._step(alpha, mapped, chroma_alpha, blend, keep_colours, extrapolate)
+        self._way(alpha, mapped, chroma_alpha, blend, keep_colours, extrapolate)
 
     def forget(self) -> None:
         """Fold anew at the next call: what the model's weights are made of has changed."""
@@ -264,7 +276,7 @@ class Model:
             raise AlphaError("this model is plain: it has no alpha", "leave --alpha away")
         return self.header.knob
 
-    def _step(
+    def _way(
         self,
         alpha: Alpha | None,
         mapped: bool,
@@ -272,17 +284,19 @@ class Model:
         blend: float,
         keep_colours: bool,
         extrapolate: bool,
-    ) -> Step:
-        """What happens to one window of a picture."""
+    ) -> Way:
+        """What happens to one window of a picture, and by which engines."""
         scale = 1.0
-        if mapped:
-            # Between the knots it is mixed, and nothing lies beyond them.
-            scale = check_one(1.0 if alpha is None else alpha, lowest=self._knob().lowest)
-            engine = self._engine(MAPPED)
-        else:
-            engine = self._engine(alpha, extrapolate)
-        chroma = None if chroma_alpha is None else self._engine(chroma_alpha, extrapolate)
-        return compose(engine, scale, chroma, blend, keep_colours)
+        with self._one_at_a_time:
+            if mapped:
+                # Between the knots it is mixed, and nothing lies beyond them.
+                scale = check_one(1.0 if alpha is None else alpha, lowest=self._knob().lowest)
+                engine = self._engine(MAPPED)
+            else:
+                engine = self._engine(alpha, extrapolate)
+            chroma = None if chroma_alpha is None else self._engine(chroma_alpha, extrapolate)
+        step = compose(engine, scale, chroma, blend, keep_colours)
+        return step, [engine] if chroma is None else [engine, chroma]
 
     def _engine(self, alpha: Alpha | str | None, extrapolate: bool = False) -> Engine:
         if self.tunable and alpha is not None and not isinstance(alpha, str):
@@ -301,32 +315,45 @@ class Model:
         self._engines.move_to_end(alpha)
         return self._engines[alpha]
 
-    def _run(self, step: Step, source: Tensor, mask: Tensor | None) -> Tensor:
+    def _run(self, way: Way, source: Tensor, mask: Tensor | None) -> Tensor:
         channels, height, width = source.shape
         sink = source.new_empty(channels, height * self.scale, width * self.scale)
-        self._through_windows(step, source, sink, mask)
+        self._through_windows(way, source, sink, mask)
         return sink
 
     def _through_windows(
         self,
-        step: Step,
+        way: Way,
         source: Tensor,
         sink: Tensor,
         mask: Tensor | None,
         band_done: Callable[[], None] = lambda: None,
     ) -> None:
+        step, engines = way
         if self._task is not None and self._task.keeps_gray and is_gray(source):
             step = as_gray(step)
-        self.windows.run(step, self._engines.values(), source, sink, mask, band_done)
+        with self._one_at_a_time:  # windows set a network's statistics, and share their size
+            self.windows.run(step, engines, source, sink, mask, band_done)
 
     def _run_array(
-        self, step: Step, array: NDArray[np.generic], mask: Tensor | None
+        self, way: Way, array: NDArray[np.generic], mask: Tensor | None
     ) -> NDArray[np.generic]:
         pixels = array[..., None] if array.ndim == 2 else array
-        if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
-            raise UsageError(
-                f"an array of shape {array.shape} is not a picture", "give (H, W) or (H, W, 3)"
-            )
-        restored = self._run(step, planes(samples(pixels)), mask).permute(1, 2, 0).numpy()
-        shape = restored.shape[:2] if array.ndim == 2 else restored.shape
-        return restored.astype(array.dtype, copy=False).reshape(shape)
+        colours, opacity = apart(pixels)
+        restored = self._run(way, planes(samples(colours)), mask).permute(1, 2, 0).numpy()
+        restored = restored.astype(array.dtype, copy=False)
+        if opacity is not None:
+            opacity = enlarged(opacity, self.scale)
+            restored = np.concatenate([restored, opacity[..., None]], axis=2)
+        return restored[..., 0] if array.ndim == 2 else restored
+
+
+def _evidence(
+    pixels: NDArray[Any],
+    tables: Mapping[int, Sequence[int]] | None,
+    seen: NDArray[np.bool_] | None,
+) -> Evidence:
+    colours, opacity = apart(pixels[..., None] if pixels.ndim == 2 else pixels)
+    if seen is None and opacity is not None and not opacity.all():
+        seen = opacity > 0
+    return Evidence(samples(colours), tables, seen)

@@ -12,7 +12,7 @@ from tunectl.images import Picture, empty_like, fill_transparent, in_rgb, new_ar
 from tunectl.images.metadata import orientation
 from tunectl.images.turn import as_stored
 from tunectl.inference.model import Model
-from tunectl.inference.samples import enlarged
+from tunectl.inference.samples import as_seen, enlarged
 from tunectl.knob import Alpha
 
 
@@ -60,7 +60,7 @@ def restore(model: Model, picture: Picture, strength: Strength) -> Restored:
         source = fill_transparent(source, picture.alpha)
     alpha, note = strength.alpha, None
     unasked = model.tunable and alpha is None and strength.alpha_map is None
-    evidence = picture.pixels, picture.tables, None if hidden is None else ~hidden
+    evidence = as_seen(picture.pixels), picture.tables, None if hidden is None else ~hidden
     if unasked:
         found = model.estimate(*evidence)
         alpha = model.alpha(found)

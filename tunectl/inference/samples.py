@@ -49,6 +49,18 @@ def samples(array: NDArray[Any]) -> NDArray[Any]:
     raise UsageError(f"samples of type {array.dtype} are not known", "give uint8 or floats")
 
 
+def apart(pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """The colours (H, W, 1 or 3) and, of four channels, the opacity (H, W) of an array.
+
+    Raises UsageError for other shapes.
+    """
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or 0 in pixels.shape:
+        raise UsageError(
+            f"an array of shape {pixels.shape} is not a picture", "give (H, W) or (H, W, 3)"
+        )
+    return (pixels[..., :3], pixels[..., 3]) if pixels.shape[2] == 4 else (pixels, None)
+
+
 def as_seen(pixels: NDArray[Any]) -> NDArray[Any]:
     """(H, W, 4), the inks of CMYK, as the (H, W, 3) that they show, roughly; others as they are."""
     if pixels.shape[2] != 4:

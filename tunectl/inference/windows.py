@@ -47,8 +47,8 @@ class Windows:
         height, width = source.shape[-2:]
         if mask is not None and mask.shape != (height, width):
             raise UsageError(
-                f"the alpha map has {mask.shape[1]} x {mask.shape[0]} pixels, the picture "
-                f"{width} x {height}",
+                f"the alpha map is of {tuple(mask.shape)} samples, the picture of "
+                f"{(height, width)}",
                 "give a map of the picture's size",
             )
         failed = None
@@ -85,7 +85,7 @@ class Windows:
                 return Grid(stride, 0, whole)
             tile = choose_tile(self._halo_and_bytes[1] * (1 + mapped), self.device)
         if max(height, width) <= tile:
-            return Grid(stride, 0, tile)
+            return Grid(stride, 0, whole)
         halo, size = self._halo_and_bytes
         if halo is not None:
             return Grid(stride, halo, tile)

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, relu
 
-from tunectl.networks.base import Network, ResidualBlock, Site, check_blocks, he_init
+from tunectl.networks.base import (
+    Network,
+    ResidualBlock,
+    Site,
+    check_blocks,
+    he_init,
+    in_full,
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,7 @@ class AdaFMNet(Network):
         self.sites["site_trunk"] = Site(width, after="trunk")
         # Dynamic-Net's three: in the middle of the blocks, before going up, before the last conv.
         self.sites |= {f"latent_{i}": Site(width) for i in range(3)}
+        self.exact = ("last",)
         he_init(self, gain=0.1)
 
     def body(self, x: Tensor) -> Tensor:
@@ -63,5 +71,4 @@ class AdaFMNet(Network):
         y = self.latent_1(self.site_trunk(self.trunk(y)) + start)
         y = relu(pixel_shuffle(self.up(y), 2))
         y = self.latent_2(relu(self.fine(y)))
-        output: Tensor = self.last(y)
-        return output
+        return in_full(self.last, y)

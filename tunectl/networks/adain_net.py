@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, max_pool2d, relu
 
-from tunectl.networks.base import Network, Site, he_init
+from tunectl.networks.base import Network, Site, he_init, in_full
 
 CONVS = (2, 2, 4, 1)  # a block, of VGG19 up to relu4_1
 # The mean over photos of the bundled encoder's relu1_1, relu2_1, relu3_1 and relu4_1. The paper's
 # VGG19 is scaled so that these are 1.
 UNITS = (3.9, 11.1, 6.4, 3.1)
-LAST_GAIN = 0.1
+_LAST, LAST_GAIN = "conv1_1", 0.1
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,13 @@ class AdaINNet(Network):
                 outputs = finer if i == 1 else width
                 self.decoder[f"conv{block}_{i}"] = _conv(inputs, outputs)
                 inputs = outputs
-                if (block, i) != (1, 1):
+                if f"conv{block}_{i}" != _LAST:
                     site = f"site{block}_{i}"
                     self.decoder[site] = nn.Identity()
                     self.sites[f"decoder.{site}"] = Site(outputs, f"decoder.conv{block}_{i}")
+        self.exact = (f"decoder.{_LAST}",)
         he_init(self)
-        last = self.decoder["conv1_1"]
+        last = self.decoder[_LAST]
         assert isinstance(last, nn.Conv2d)
         assert last.bias is not None
         with torch.no_grad():  # start from a faint gray picture
@@ -115,8 +116,8 @@ class AdaINNet(Network):
             if i == CONVS[block - 1] and name.startswith("conv") and latent_of(block) in latents:
                 z = latents[latent_of(block)] / UNITS[block - 1]
                 y = z if y is None else torch.cat([y, z], 1)
-            y = layer(y)
             assert y is not None
+            y = in_full(layer, y) if name == _LAST else layer(y)
             if name.startswith("site"):
                 y = relu(y)
                 if i == 1:

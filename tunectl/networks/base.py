@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from tunectl.networks.norm import norms_of
 
+_HALF = (torch.bfloat16, torch.float16)
 MOST_BLOCKS = 256  # of one network: a model file from a stranger must not ask for millions
 
 
@@ -34,6 +35,8 @@ class Network(nn.Module):
     Subclasses set `fields` (a frozen dataclass, stored in the model file), `stride` (the factor
     between the picture and the coarsest feature map) and `sites`, and implement `body`.
     `shortcut` names the convolution that alone carries the input to the output, where one does.
+    `exact` names those that run in full precision in any case (`in_full`): of a picture in half
+    precision eight bits would be left.
     """
 
     Fields: ClassVar[type[Any]]
@@ -41,6 +44,7 @@ class Network(nn.Module):
     stride: int
     sites: dict[str, Site]
     shortcut: str | None = None
+    exact: tuple[str, ...] = ()
     scale = 1  # how many times higher and wider than its input the output is
 
     def body(self, x: Tensor) -> Tensor:
@@ -107,6 +111,14 @@ class ResidualBlock(nn.Module):
         return x + y
 
 
+def in_full(layer: nn.Module, x: Tensor) -> Tensor:
+    """What the layer makes of (N, C, H, W), in full precision also under autocast."""
+    if x.is_meta:  # which autocast does not know
+        return cast(Tensor, layer(x))
+    with torch.autocast(x.device.type, enabled=False):
+        return cast(Tensor, layer(x.float() if x.dtype in _HALF else x))
+
+
 def _padding(size: int, stride: int) -> int:
     return max(-(-size // stride), 2) * stride - size
 
@@ -133,9 +145,10 @@ def receptive_radius(network: Network) -> int:
     """How many pixels away an input can still move an output, measured by impulses.
 
     Weights are replaced by positive constants, so that nothing cancels and every ReLU passes; an
-    impulse at each phase of the stride is sent through a strip that is one stride high.
+    impulse at each phase of the stride is sent through a strip that is one stride high, in double
+    precision, in which its last traces do not drown.
     """
-    probe = copy.deepcopy(network).float().cpu()
+    probe = copy.deepcopy(network).double().cpu()
     with torch.no_grad():
         for name, parameter in probe.named_parameters():
             if parameter.ndim == 4:
@@ -143,11 +156,11 @@ def receptive_radius(network: Network) -> int:
             else:
                 parameter.fill_(0 if name.endswith("bias") else 1)
     for norm in norms_of([probe]):  # what it takes from the whole picture has no radius
-        norm.statistics = torch.zeros(1), torch.ones(1)
+        norm.statistics = torch.zeros(1).double(), torch.ones(1).double()
     stride, half = network.stride, 128
     while True:
         half = -(-half // stride) * stride
-        strip = torch.zeros(stride, 3, 2 * stride, 2 * half)
+        strip = torch.zeros(stride, 3, 2 * stride, 2 * half, dtype=torch.float64)
         phases = torch.arange(stride)
         strip[phases, :, 0, half + phases] = 1
         with torch.inference_mode():

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, relu
 
-from tunectl.networks.base import Network, Site, check_blocks, he_init
+from tunectl.networks.base import Network, Site, check_blocks, he_init, in_full
 from tunectl.networks.norm import InstanceNorm
 
 BIRTH_GAIN = 0.1  # of the last convolution: features of variance 1 become small steps
@@ -113,6 +113,7 @@ class TransformNet(Network):
             self.skip, self.site_skip = nn.Conv2d(3, 3, 1), nn.Identity()
             self.sites["site_skip"] = Site(3, after="skip")
             self.shortcut = "skip"
+        self.exact = ("last", "skip") if fields.residual else ("last",)
         he_init(self)
         with torch.no_grad():
             self.last.weight.mul_(BIRTH_GAIN)
@@ -128,8 +129,7 @@ class TransformNet(Network):
             if i == min(2, len(self.blocks) - 1):
                 z = self.latent_0(z)
             z = block(z)
-        y: Tensor = OUTPUT_UNIT * self.last(self.latent_2(self.up(self.latent_1(z))))
+        y = OUTPUT_UNIT * in_full(self.last, self.latent_2(self.up(self.latent_1(z))))
         if self.fields.residual:
-            with torch.autocast(x.device.type, enabled=False):  # half precision bands
-                y = y + self.site_skip(self.skip(x))
+            y = y + in_full(self.site_skip, in_full(self.skip, x))
         return y

@@ -10,6 +10,7 @@ from torch import Tensor
 from tunectl.knob import SYMBOLS
 from tunectl.tasks.base import Evidence, Task
 from tunectl.tasks.noise_level import noise_level
+from tunectl.tasks.tone import one_tone
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Denoise(Task):
         return noisy
 
     def estimate(self, evidence: Evidence) -> float | None:
-        return noise_level(evidence.pixels, evidence.seen)
+        return noise_level(one_tone(evidence.pixels), evidence.seen)
 
     def expected_error(self, level: float) -> float:
         return 1 + 0.15 * level

@@ -15,6 +15,7 @@ from tunectl.tasks.blur import blurred
 from tunectl.tasks.camera import Camera, Cameras, to_ycc
 from tunectl.tasks.jpeg import SUBSAMPLINGS, Saving
 from tunectl.tasks.jpeg_batch import through_files
+from tunectl.tasks.tone import one_tone
 from tunectl.tasks.visible_noise import visible_noise
 
 FINEST, COARSEST = 98, 65  # JPEG qualities
@@ -100,7 +101,7 @@ class Photo(Task):
 
     def estimate(self, evidence: Evidence) -> float | None:
         """From the noise that is in the file: also what saving added is to be taken out."""
-        noise = visible_noise(evidence.pixels, evidence.seen)
+        noise = visible_noise(one_tone(evidence.pixels), evidence.seen)
         if noise is None:
             return None
         return 0.0 if noise < NOTHING else TAKEN * noise

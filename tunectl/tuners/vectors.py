@@ -135,11 +135,9 @@ class KnotVectors:
 
 
 def _run_in_half(network: Network) -> frozenset[str]:
-    """The parameters of what autocast runs in half precision: convolutions but for the shortcut."""
-    whole: tuple[str, ...] = ()
-    if network.shortcut is not None:
-        after = (name for name, site in network.sites.items() if site.after == network.shortcut)
-        whole = (network.shortcut, *after)
+    """The parameters of what autocast runs in half precision: convolutions, but not exact ones."""
+    after = (name for name, site in network.sites.items() if site.after in network.exact)
+    whole = (*network.exact, *after)
     return frozenset(
         f"{name}.{part}"
         for name, module in network.named_modules()
