@@ -33,8 +33,8 @@ LARGEST_CODE = 127
 SCALE = ":scale"
 
 
-def write(path: Path, header: Header, tensors: dict[str, Tensor]) -> Header:
-    """Write a model file atomically, in the header's dtype. Returns the header as written.
+def write(path: Path, header: Header, tensors: dict[str, Tensor], new: bool = False) -> Header:
+    """Write a model file as `atomic_write`, in the header's dtype. Returns the header as written.
 
     Raises CheckpointError if a tensor is not finite, ResourceError if the disk refuses.
     """
@@ -50,7 +50,7 @@ def write(path: Path, header: Header, tensors: dict[str, Tensor]) -> Header:
     content["sha256"] = _digest(content, stored)
     metadata = {KEY: _canonical(content)}
     data = safetensors.torch.save(stored, metadata)
-    with atomic_write(path) as file:
+    with atomic_write(path, new) as file:
         file.write(data)
     return header
 

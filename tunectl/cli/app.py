@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.metadata import version
 from typing import Annotated
 
@@ -19,6 +20,9 @@ from tunectl.cli.interpolate import interpolate
 from tunectl.cli.models import models
 from tunectl.cli.sweep import sweep
 from tunectl.cli.train import train
+from tunectl.errors import UsageError
+
+MAY_BE_EMPTY = ("--card", "--licence", "--suffix")  # as they are by default
 
 app = typer.Typer(
     help="Tunable image processing: one network, one knob.",
@@ -50,9 +54,23 @@ def _root(
     pass
 
 
+def _refuse_empty(words: list[str]) -> None:
+    """An empty word was a variable that is not set, and would stand for the current folder."""
+    before = ""
+    for word in words:
+        option, sign, value = word.partition("=")
+        named = before if not word else option
+        empty = not word or (sign and not value and option.startswith("--"))
+        if empty and named not in MAY_BE_EMPTY:
+            what = f"{named} is" if named.startswith("-") else "an argument is"
+            raise UsageError(f"{what} empty", "check the variable that it came from")
+        before = word
+
+
 def main() -> None:
     """Run the command line; errors become one line of cause and one of advice."""
     console.open_streams()
     with console.exit_codes():
         console.check_current_folder()
+        _refuse_empty(sys.argv[1:])
         app(prog_name="tunectl")

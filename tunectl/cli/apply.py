@@ -176,7 +176,7 @@ def apply(
         from tunectl.hashing import file_sha256
         from tunectl.inference.job import PIPE
         from tunectl.inference.manifest import Manifest
-        from tunectl.inference.plan import Layout, plan, settle
+        from tunectl.inference.plan import Layout, check_targets, plan, settle
         from tunectl.inference.plan import shard as shard_of
 
         if PIPE in inputs or output == PIPE:
@@ -190,7 +190,7 @@ def apply(
             raise UsageError("--alpha-map scales one alpha, not auto", "leave --alpha away")
         layout = Layout(output, suffix, f".{ending}" if ending else "", in_place)
         planned = plan(inputs, parse_strengths(alpha, level, extrapolate), layout)
-        jobs = shard_of(planned, shard) if shard else planned
+        jobs = shard_of(planned, shard) if shard is not None else planned
         fineness = _quality(quality)
         settings = {
             "precision": precision,
@@ -210,6 +210,7 @@ def apply(
         if journal and journal.results and not quiet:
             console.say(f"{manifest}: comparing with {journal.results} results")
         jobs = settle(jobs, if_exists, journal, planned)
+        check_targets(jobs)
         if dry_run:
             print_plan(jobs, setup, as_json)
             return

@@ -27,7 +27,7 @@ def _read(ctx: typer.Context, path: Path | None) -> Path | None:
     if path is None:
         return None
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        found = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}", "name a file with --config") from error
     except ValueError as error:  # of UTF-8 or of TOML

@@ -14,6 +14,7 @@ from unicodedata import category
 
 from tunectl.atomic import refusal
 from tunectl.errors import ResourceError, TunectlError, UsageError, is_out_of_memory
+from tunectl.signals import heeded
 
 if TYPE_CHECKING:
     from tunectl.inference.batch import Tally
@@ -99,9 +100,9 @@ def complain(error: TunectlError, tell: Callable[[str], None] = say) -> None:
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
-    """Let SIGINT and SIGTERM end the block by way of its clean-up, with 130 or 143.
+    """Let SIGINT, SIGTERM and SIGHUP end the block by way of its clean-up, with 130, 143 or 129.
 
-    A second signal ends the program on the spot.
+    A second signal ends the program on the spot. One that is ignored, as by nohup, stays so.
     """
 
     def stop_now(number: int, _: object) -> NoReturn:
@@ -113,7 +114,7 @@ def stoppable() -> Iterator[None]:
         say("tunectl: stopping; once more to stop at once")
         sys.exit(128 + number)
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = heeded()
     for number in before:
         signal.signal(number, stop)
     try:
@@ -158,14 +159,14 @@ class TrainingProgress:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self._console = Console(stderr=True)
+        self._console, self._on_terminal = Console(stderr=True), sys.stderr.isatty()
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeRemainingColumn(),
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=not self._on_terminal,
         )
         self._bar.start()
         self._task = self._bar.add_task("starting", total=1.0)
@@ -187,7 +188,7 @@ class TrainingProgress:
             line = f"{report.share:4.0%}  {words}  {'' if named else 'dB '}at level {table}"
             if 0 < report.share < 1:
                 line += f"  {_duration(report.seconds * (1 / report.share - 1))} left"
-            if self._console.is_terminal:
+            if self._on_terminal:
                 self._console.print(line, highlight=False)
             else:
                 say(line)
@@ -245,7 +246,7 @@ class FileProgress:
             TextColumn("{task.fields[rate]:.2f} Mpx/s"),
             TimeLeftColumn(),
             console=console,
-            disable=not self._lines or self._total < 2 or not console.is_terminal,
+            disable=not self._lines or self._total < 2 or not sys.stderr.isatty(),
             transient=True,
             # Or results on their way into a file would be printed to the terminal instead.
             redirect_stdout=False,

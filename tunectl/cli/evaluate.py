@@ -85,6 +85,8 @@ def evaluate(
     """
     from tunectl.atomic import check_new
 
+    if len(set(save)) < len(save):
+        raise UsageError("--save names one file twice", "give each a name of its own")
     for path in [*save, *([plot] if plot else [])]:
         check_new(path)
     for path in save:
@@ -119,8 +121,8 @@ def evaluate(
         say=console.say,
     )
     text = table.as_json(tables) if json_output else "\n\n".join(map(table.markdown, tables))
-    console.emit_text(text)
-    for path in save:
+    for path in save:  # first: the output may go nowhere by now
         table.write_file(path, tables)
     if plot is not None:
         table.write_plot(plot, tables, job.symbol)
+    console.emit_text(text)

@@ -47,10 +47,10 @@ def inspect(
     from tunectl.evaluation import inspection
 
     found = inspection.inspect(model, photo, device, precision)
+    if plot is not None:  # first: the output may go nowhere by now
+        found.draw(plot)
     if json_output:
         console.emit_text(json.dumps({"schema": 1, **found.as_json()}, indent=1))
     else:
         for line in found.lines(layers):
             console.emit(line)
-    if plot is not None:
-        found.draw(plot)

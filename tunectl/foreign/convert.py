@@ -37,7 +37,7 @@ def convert_file(
     made_of = {"command": command, "tunectl": version("tunectl"), "parents": [origin]}
     if is_adafm(table):
         header, tensors = from_adafm(source, table, task, levels)
-        checkpoint.write(output, replace(header, provenance=made_of), tensors)
+        checkpoint.write(output, replace(header, provenance=made_of), tensors, new=True)
         return "an AdaFM network" + ("" if header.plain else " with its knob")
     write_table(output, table, {"format": "pt", "converted_from": str(origin)})
     return f"{len(table)} tensors of a network that tunectl does not know"

@@ -47,7 +47,9 @@ def read_pickle(path: Path, key: str = "") -> Table:
         raise CheckpointError(f"{path}: there is no such file", "check its name")
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "weights"
-        reader = [sys.executable, "-m", "tunectl.foreign.unpickle", str(path), str(target), key]
+        # -P: or a torch.py beside somebody's weights would be run.
+        module = [sys.executable, "-P", "-m", "tunectl.foreign.unpickle"]
+        reader = [*module, str(path), str(target), key]
         try:
             done = subprocess.run(reader, capture_output=True, text=True, timeout=LONGEST)
         except subprocess.TimeoutExpired as error:
@@ -62,9 +64,9 @@ def read_pickle(path: Path, key: str = "") -> Table:
 
 
 def write_table(path: Path, table: Table, metadata: dict[str, str]) -> None:
-    """Write a safetensors file atomically."""
+    """Write a safetensors file that is not there yet, atomically."""
     data = safetensors.torch.save(table, metadata)
-    with atomic_write(path) as file:
+    with atomic_write(path, new=True) as file:
         file.write(data)
 
 

@@ -15,7 +15,10 @@ from tunectl.images.picture import FORMATS
 from tunectl.images.raw import is_raw
 
 ENDINGS = {*FORMATS, ".gif"}
-_OF_SYSTEMS = {"lost+found", "System Volume Information", "$RECYCLE.BIN"}  # at the root of a disk
+# At the root of a disk; and the thumbnails, bins and copies that network storage keeps everywhere.
+_OF_SYSTEMS = {"lost+found", "System Volume Information", "$RECYCLE.BIN"}
+_OF_SYSTEMS |= {"@eaDir", "#recycle", "@Recycle", "#snapshot", "@Recently-Snapshot"}
+_OF_A_RUN = ".run", "run.json"  # training's folder beside its model, full of previews
 HEAD = 64  # bytes that tell a format
 _STARTS = {
     b"\x89PNG\r\n\x1a\n": "PNG",
@@ -94,7 +97,7 @@ def is_picture(path: Path) -> bool:
 
 def find_pictures(folder: Path) -> list[Path]:
     """Every picture below `folder`, in name order; what is hidden, the folders that a system keeps
-    on a disk for itself, and links to folders, are left out.
+    on a disk for itself or training for a run, and links to folders, are left out.
 
     A folder below that cannot be looked into stands for what is in it: whoever reads it hears why.
     Raises DataError if `folder` is such a one itself, or none.
@@ -109,7 +112,13 @@ def find_pictures(folder: Path) -> list[Path]:
         found.append(Path(error.filename))
 
     for place, folders, names in os.walk(folder, onerror=closed):
-        folders[:] = [name for name in folders if name[0] != "." and name not in _OF_SYSTEMS]
+        folders[:] = [name for name in folders if not _is_passed_over(place, name)]
         paths = (Path(place, name) for name in names if not name.startswith("."))
         found += filter(is_picture, paths)
     return sorted(found)
+
+
+def _is_passed_over(place: str, folder: str) -> bool:
+    ending, mark = _OF_A_RUN
+    of_a_run = folder.endswith(ending) and os.path.exists(os.path.join(place, folder, mark))
+    return folder[0] == "." or folder in _OF_SYSTEMS or of_a_run

@@ -111,6 +111,12 @@ def run(
                 writing.append(writer.submit(_write, outcome, restored, files, record))
                 take(AHEAD)
         take(0)
+    except SystemExit:  # by a signal: what is written by then is told
+        reader.shutdown(cancel_futures=True)
+        writer.shutdown(cancel_futures=True)
+        while writing and not writing[0].cancelled():
+            take(len(writing) - 1)
+        raise
     finally:
         reader.shutdown(cancel_futures=True)
         writer.shutdown(cancel_futures=True)
@@ -164,7 +170,7 @@ def _restore(
             input_bytes=source.size,
             input_stamp=source.stamp,
         )
-        _check_in_place(job, source.picture)
+        _check_in_place(job, source)
         restored = restore(model, source.picture, strength)
     except Exception as error:
         return replace(outcome, error=_as_ours(job, error)), None
@@ -180,7 +186,10 @@ def _restore(
     return outcome, restored
 
 
-def _check_in_place(job: Job, picture: Picture) -> None:
+def _check_in_place(job: Job, source: _Source) -> None:
+    picture = source.picture
+    if job.stamp is not None and job.stamp != source.stamp:  # another run may have restored it
+        raise ResourceError(f"{job.name}: has changed since the run began", "run the command again")
     if not picture.lost or job.output is None or job.source is None:
         return
     if places.key_of(job.output) == places.key_of(job.source):

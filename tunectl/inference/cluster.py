@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from tunectl.inference.restore import Strength
 
 SOURCES = 4  # pictures a task: enough that a worker reads and writes while it restores
 RETRIES = 3  # of a task whose worker died
+ANSWERED = 10.0  # seconds within which a cluster has to
 TILE = 512  # workers on one machine share its memory, all of which each of them would see
 
 
@@ -61,6 +63,7 @@ def run(
         return tally
     model.forget()  # what is folded again where it is needed need not travel
     model.network.cpu()  # a worker may have no GPU
+    _check_address(os.environ.get("RAY_ADDRESS", ""))
     printed, sys.stdout = sys.stdout, cast(TextIO, _OfThisThread(sys.stdout))
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
@@ -166,6 +169,20 @@ class _Worker:
             self._device, self._precision, given.tile or TILE, given.ensemble
         )
         return Model(model.header, model.network, execution), strengths, files
+
+
+def _check_address(address: str) -> None:
+    """Raise ResourceError for a HOST:PORT where nobody answers: Ray would wait without an end."""
+    host, _, port = address.rpartition(":")
+    if "/" in address or address in ("", "auto", "local"):
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), ANSWERED).close()
+    except (OSError, ValueError) as error:
+        raise ResourceError(
+            f"Ray: nobody answers at RAY_ADDRESS {address!r} ({error})",
+            "correct RAY_ADDRESS, or unset it to work on this machine",
+        ) from error
 
 
 def _tasks(jobs: Sequence[Job]) -> Iterator[list[Job]]:

@@ -40,6 +40,7 @@ class Job:
 
     `kind` is the format to write, None for the input's own. `skip` says why it is to be left; `new`
     that the output was not there, and that nothing which has come meanwhile may be written over.
+    `stamp` is that of an input in whose place the result will be, as it was when this was decided.
     """
 
     source: Path | None
@@ -48,6 +49,7 @@ class Job:
     kind: str | None = None
     skip: str = ""
     new: bool = False
+    stamp: str | None = None
 
     @property
     def name(self) -> str:

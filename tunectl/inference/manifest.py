@@ -77,16 +77,16 @@ class Manifest(Journal):
         super().__init__(path, setup)
         self._latest: dict[str, dict[str, Any]] = {}  # by output
         self._written: dict[str, set[str]] = {}  # every hash that we gave an output
-        self._in_place: dict[str, Any] = {}  # the model of each that took its input's place
+        self._in_place: dict[str, set[Any]] = {}  # name and hash of what restored in place
         self._sizes: set[Any] = set()  # and how large those are
         for line in _read(path):
             output = line["output"]
-            if line["status"] != "skipped":
-                self._latest[output] = line
             if line["status"] == "done":
+                self._latest[output] = line
                 self._written.setdefault(output, set()).add(line["output_sha256"])
                 if line["input"] == output:
-                    self._in_place[line["output_sha256"]] = line.get("model")
+                    by = self._in_place.setdefault(line["output_sha256"], set())
+                    by |= {line.get("model"), line.get("model_sha256")}
                     self._sizes.add(line.get("output_bytes"))
 
     @property
@@ -126,7 +126,7 @@ class Manifest(Journal):
         line = self._latest[output]
         as_written = _is_same(stamped.get(output), line.get("output_stamp"))
         found = line["output_sha256"] if as_written else sha256(job.output)
-        if line["status"] == "done" and line["output_sha256"] == found:
+        if line["output_sha256"] == found:
             same = self.setup.decisive(job).items() <= line.items()
             # What was restored in place is an input no more: it would be restored twice.
             if same and (
@@ -140,7 +140,8 @@ class Manifest(Journal):
         return "ours" if found in self._written[output] else None
 
     def _restored(self, found: str | None) -> bool:
-        return found is not None and self._in_place.get(found) == self.setup.model
+        by = self._in_place.get(found or "", set())
+        return self.setup.model in by or self.setup.model_sha256 in by - {None}
 
 
 def _is_same(stamp: str | None, other: Any) -> bool:

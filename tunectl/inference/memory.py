@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 import sys
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from tunectl.networks import Network
 
 LARGEST_SIDE = 2048  # beyond it the halo's share falls slowly and nothing gets faster
 LARGEST_BYTES = 1 << 30  # what a window may take where memory is plenty
-GROUP = Path("/sys/fs/cgroup")
+GROUP, GROUPS_OF_PROCESS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 SHARE = 0.4  # of what is free: decoded pictures and other programs want some too
 
 
@@ -72,17 +74,40 @@ def free_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     free = [_meminfo("MemAvailable"), _address_space_left()]
-    for group, limit, used, cached in (
-        (GROUP, "memory.max", "memory.current", "inactive_file"),
-        (GROUP / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-    ):
-        try:
-            left = int((group / limit).read_text()) - int((group / used).read_text())
-            counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-            free.append(left + int(counts.get(cached, 0)))  # files that were read can go
-        except (OSError, ValueError):  # no such group, or "max"
-            continue
+    free += [_left_in(group, *names) for group, names in _groups()]
     return max(0, min(free))
+
+
+def _groups() -> Iterator[tuple[Path, tuple[str, str, str]]]:
+    """The control groups that the process is in, up to the root, and what their files are called: a
+    job of a batch system has limits of its own far below it."""
+    own = {"": "", "memory": ""}
+    with contextlib.suppress(OSError, ValueError):
+        for line in GROUPS_OF_PROCESS.read_text().splitlines():
+            _, controllers, place = line.split(":", 2)
+            own |= {name: place for name in controllers.split(",") if name in own}
+    for kind, root, names in (
+        ("", GROUP, ("memory.max", "memory.current", "inactive_file")),
+        (
+            "memory",
+            GROUP / "memory",
+            ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        ),
+    ):
+        innermost = root / own[kind].strip("/")
+        for group in (innermost, *innermost.parents):
+            yield group, names
+            if group == root:
+                break
+
+
+def _left_in(group: Path, limit: str, used: str, cached: str) -> int:
+    try:
+        left = int((group / limit).read_text()) - int((group / used).read_text())
+        counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        return left + int(counts.get(cached, 0))  # files that were read can go
+    except (OSError, ValueError):  # no such group, or "max"
+        return sys.maxsize
 
 
 def choose_tile(bytes_a_pixel: float, device: torch.device) -> int:

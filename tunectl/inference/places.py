@@ -148,6 +148,12 @@ def full_name(path: Path) -> str:
     return str(path) if is_remote(path) else os.path.abspath(path)
 
 
+def name_of(path: Path) -> str:
+    """What a file is called: of a URL, without what is asked of its server."""
+    asked = is_remote(path) and str(path).startswith(("http://", "https://"))
+    return path.name.partition("?")[0] if asked else path.name
+
+
 def key_of(path: Path) -> str:
     """By which two names of one file are told: links resolved, composed letters, no case.
 
@@ -163,9 +169,12 @@ def pictures_below(folder: Path) -> list[Path]:
     if not is_remote(folder):
         return find_pictures(folder)
     with _reached(folder):
-        return sorted(
-            (path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS), key=str
-        )
+        remote: Any = folder
+        root = remote.path.rstrip("/")
+        names = (found[len(root) :].strip("/") for found in remote.fs.find(remote.path))
+        shown = (name for name in names if not any(part[:1] == "." for part in name.split("/")))
+        found = (folder.joinpath(*name.split("/")) for name in shown)
+        return sorted((path for path in found if path.suffix.lower() in ENDINGS), key=str)
 
 
 def sha256(path: Path) -> str | None:

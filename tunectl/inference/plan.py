@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tunectl.errors import UsageError
+from tunectl.errors import ResourceError, UsageError
 from tunectl.images.files import ENDINGS
 from tunectl.images.picture import FORMATS, output_format
+from tunectl.images.plugins import PACKAGES, opener
 from tunectl.inference.job import PIPE, Asked, Job
 from tunectl.inference.manifest import RESTORED, UP_TO_DATE, Manifest
 from tunectl.inference.places import (
@@ -20,6 +21,7 @@ from tunectl.inference.places import (
     is_folder,
     is_remote,
     key_of,
+    name_of,
     pictures_below,
     place,
     stamps,
@@ -76,6 +78,9 @@ def plan(inputs: Sequence[str], asked: Sequence[Asked], layout: Layout) -> list[
     jobs = [_job(item, strength, several, one, layout) for item in found for strength in asked]
     jobs = list(dict.fromkeys(jobs))  # an input that is named twice is done once
     jobs = _without_results(jobs, {item.source for item in found if not item.named})
+    if layout.in_place:  # a link beside its target: one file, done once
+        first: dict[str, Job] = {}
+        jobs = [j for j in jobs if not j.source or first.setdefault(key_of(j.source), j) is j]
     _refuse_clashes(jobs, layout.in_place)
     return jobs
 
@@ -122,7 +127,8 @@ def settle(
             settled.append(replace(job, skip=UP_TO_DATE))
         elif job.output == job.source:
             twice = known == "restored" and if_exists != "overwrite"
-            settled.append(replace(job, skip=RESTORED) if twice else job)
+            stamp = stamped[full_name(job.output)]
+            settled.append(replace(job, skip=RESTORED) if twice else replace(job, stamp=stamp))
         elif known == "ours":
             settled.append(job)
         elif if_exists == "rename":
@@ -136,6 +142,25 @@ def settle(
             f"{there[0]}: exists already{others}", "add --if-exists overwrite, skip or rename"
         )
     return settled
+
+
+def check_targets(jobs: Sequence[Job]) -> None:
+    """Raise for what every result would fail at: ResourceError where none of their folders may be
+    written to, PictureError where a format's package is missing."""
+    jobs = [job for job in jobs if not job.skip]
+    folders = {job.output.parent for job in jobs if job.output and not is_remote(job.output)}
+    closed = [folder for folder in map(_nearest, folders) if not os.access(folder, os.W_OK)]
+    if closed and len(closed) == len(folders):
+        raise ResourceError(f"{closed[0]}: may not be written to", "name another folder with -o")
+    for kind, job in {job.kind: job for job in jobs}.items():
+        if kind in PACKAGES:
+            opener(kind, job.target)
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the nearest above it that is there."""
+    folder = Path(full_name(folder))
+    return next(above for above in (folder, *folder.parents) if exists(above))
 
 
 def _refuse_contradictions(
@@ -190,7 +215,7 @@ def _find(inputs: Sequence[str], layout: Layout) -> Iterator[_Found]:
                 if results is None or not below.is_relative_to(results):
                     yield _Found(picture, below, False)
         elif is_file(path):
-            yield _Found(path, Path(path.name), True)
+            yield _Found(path, Path(name_of(path)), True)
         elif exists(path):
             raise UsageError(f"{path}: is no file", "give a picture, or - for standard input")
         elif any(sign in given for sign in "*?["):
@@ -221,7 +246,7 @@ def _results_below(folder: Path, output: str | None) -> Path | None:
     if is_remote(folder) or is_remote(where):
         root, results = Path(full_name(folder)), Path(full_name(where))
     else:
-        root, results = Path(os.path.realpath(folder)), Path(os.path.realpath(output))
+        root, results = Path(os.path.realpath(folder)), Path(os.path.realpath(where))
     inside = results != root and results.is_relative_to(root)
     return results.relative_to(root) if inside else None
 

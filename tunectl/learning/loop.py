@@ -23,6 +23,7 @@ from tunectl.learning.processes import Processes
 from tunectl.learning.state import RunFolder
 from tunectl.learning.stepper import Report, Stepper
 from tunectl.seeds import seeded
+from tunectl.signals import heeded
 from tunectl.tasks import Task
 from tunectl.tuners import StepContext, Tunable
 
@@ -70,9 +71,9 @@ def fit(
     `model` is called as model(x) or, where the curriculum gives an alpha, model(x, alpha). Every
     random number is a function of (seed, step), so that a run which goes on from a state of
     `folder` takes the steps it would have taken. The state is saved every `save_every` seconds, at
-    the end, after step `stop_after`, where None is returned, and on SIGINT or SIGTERM, after which
-    KeyboardInterrupt is raised. Only the first of `processes` saves, and calls `watchers`.
-    `steps` are those of `model` (`steps_of`).
+    the end, after step `stop_after`, where None is returned, and on SIGINT, SIGTERM or SIGHUP,
+    after which KeyboardInterrupt is raised. Only the first of `processes` saves, and calls
+    `watchers`. `steps` are those of `model` (`steps_of`).
 
     Raises DivergedError when a gradient is not finite, before any weight is touched, and when the
     error has grown tenfold.
@@ -193,12 +194,13 @@ def _flatten(clean: Tensor, noisy: Tensor, share: float, generator: torch.Genera
 
 @contextlib.contextmanager
 def _stop_on_signal() -> Iterator[threading.Event]:
-    """An event that SIGINT or SIGTERM sets; a second signal acts as it would without us."""
+    """An event that SIGINT, SIGTERM or SIGHUP sets; a second signal acts as it would without us.
+    One that is ignored, as by nohup, stays so."""
     stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stopped
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = heeded()
 
     def stop(number: int, _frame: object) -> None:
         stopped.set()

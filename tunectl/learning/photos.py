@@ -124,7 +124,7 @@ def list_photos(place: Path, exclude: Sequence[str] = ()) -> list[Path]:
 
 def _listed_in(file: Path) -> list[Path]:
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file}: cannot be read ({error})", "check its name") from error
     found = [file.parent / line.strip() for line in lines if line.strip()]

@@ -95,7 +95,7 @@ def joined(device: str) -> Iterator[Processes]:
     `device` is what `pick_device` takes; of several processes on one machine each takes a CUDA
     device of its own.
     """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
+    count = int(os.environ.get("WORLD_SIZE") or 1)
     picked = pick_device(device)
     if count == 1:
         yield Processes(0, 1, picked)

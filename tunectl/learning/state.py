@@ -94,7 +94,8 @@ class RunFolder:
 
     def states(self) -> list[Path]:
         """State files, oldest first."""
-        return sorted(self.path.glob("state-*.safetensors"))
+        found = self.path.glob("state-*.safetensors")  # a copy under another name is the user's
+        return sorted(path for path in found if path.stem.removeprefix("state-").isdecimal())
 
     def step_of(self, state: Path) -> int:
         """How many steps the run had made."""
@@ -110,7 +111,7 @@ class RunFolder:
         with atomic_write(self.path / f"state-{step:08d}.safetensors") as file:
             file.write(data)
         for old in self.states()[:-KEEP]:
-            old.unlink()
+            old.unlink(missing_ok=True)
 
     def load(self) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
         """The newest state that can be read; None and nothing where there is none.
