@@ -159,7 +159,8 @@ class TrainingProgress:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self._console, self._on_terminal = Console(stderr=True), sys.stderr.isatty()
+        first = os.environ.get("RANK", "0") in ("", "0")  # of torchrun's processes
+        self._console, self._on_terminal = Console(stderr=True), first and sys.stderr.isatty()
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from tunectl.errors import DataError, UsageError
 from tunectl.evaluation.metrics import PEAK, luma
 from tunectl.images import Picture, find_pictures, read_picture, rgb8
+from tunectl.images.turn import same_way_up
 from tunectl.seeds import seed_of
 from tunectl.tasks import Task
 from tunectl.tasks.base import Tables
@@ -126,8 +127,12 @@ class Pairs(Cases):
         self.pictures: list[tuple[Tensor, Tensor]] = []
         self.tables: list[Tables | None] = []
         for path, other in found:
-            worse = read_picture(other)
-            pair = _load(path, to_gray), _pixels(worse, other, to_gray)
+            better, worse = read_picture(path), read_picture(other)
+            turned = same_way_up(better, worse)
+            pair = (
+                _pixels(replace(better, pixels=turned[0]), path, to_gray),
+                _pixels(replace(worse, pixels=turned[1]), other, to_gray),
+            )
             if pair[0].shape != pair[1].shape:
                 sizes = " and ".join(f"{p.shape[2]} x {p.shape[1]}" for p in pair)
                 raise DataError(
@@ -180,7 +185,7 @@ def pair_up(
                 "keep one of them, or say how the names end with --pairs CLEAN:NOISY",
             )
         others[found] = path
-    pairs = []
+    names, pairs = {_without(path, root, endings[0]) for path in clean}, []
     for path in clean:
         name = _without(path, root, endings[0])
         if name is None:
@@ -188,6 +193,8 @@ def pair_up(
         other = others.get(name)
         if other is None and path.is_dir():
             raise DataError(f"{path}: cannot be looked into", "check that you may read it")
+        if other is None and _is_other_half(path, noisy, endings[1], names):
+            continue  # both halves lie in one folder
         if other is None or other == path:
             raise DataError(
                 f"{path}: has no other half in {noisy}",
@@ -203,6 +210,11 @@ def _without(path: Path, folder: Path, ending: str) -> str | None:
     """The path below the folder without its suffix and `ending`; None if it ends otherwise."""
     name = path.relative_to(folder).with_suffix("").as_posix()
     return name.removesuffix(ending) if name.endswith(ending) else None
+
+
+def _is_other_half(path: Path, noisy: Path, ending: str, names: Collection[str | None]) -> bool:
+    own = _without(path, noisy, ending) if ending and path.is_relative_to(noisy) else None
+    return own is not None and own in names
 
 
 def _seed(index: int, level: float) -> int:

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tunectl.images import metadata
+from tunectl.images.picture import Picture
+
 
 def upright(samples: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Stored samples (H, W, ...) the way a viewer shows them."""
@@ -18,6 +21,15 @@ def upright(samples: NDArray[Any], orientation: int) -> NDArray[Any]:
     if orientation == 4:
         return samples[::-1]
     return np.rot90(samples, turns)
+
+
+def same_way_up(one: Picture, other: Picture) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The samples of two pictures that a viewer shows alike: as stored where both are turned alike,
+    else upright."""
+    turns = [metadata.orientation(picture.exif) for picture in (one, other)]
+    if turns[0] == turns[1]:
+        return one.pixels, other.pixels
+    return upright(one.pixels, turns[0]), upright(other.pixels, turns[1])
 
 
 def as_stored(samples: NDArray[Any], orientation: int) -> NDArray[Any]:

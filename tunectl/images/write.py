@@ -96,7 +96,7 @@ def left_out(picture: Picture, kind: str, strip_metadata: bool = False) -> list[
     unheld = [part for part, kinds in _ONLY_IN.items() if kind not in kinds]
     return [
         f"its {part} {'were' if part.endswith('tags') else 'was'} left out"
-        for part in (*_NONE_OF.get(kind, ()), *unheld)
+        for part in (*unheld, *_NONE_OF.get(kind, ()))
         if there[part]
     ]
 

@@ -56,6 +56,12 @@ class Model:
         self._one_at_a_time = threading.RLock()
         self._engines: OrderedDict[Alpha | str | None, Engine] = OrderedDict()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_one_at_a_time"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _one_at_a_time=threading.RLock())  # no lock travels
+
     @property
     def tunable(self) -> bool:
         """Whether the model has a knob."""

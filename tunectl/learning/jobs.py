@@ -65,6 +65,11 @@ def train(
                 raise UsageError(
                     "a knob needs two levels", f"give --level {job.weakest:g}-{span[0]:g}"
                 )
+            if (span[1] > span[0]) != (job.strongest > job.weakest):
+                raise UsageError(
+                    f"{task} grows stronger from {span[1]:g} to {span[0]:g}",
+                    f"give --level {span[1]:g}-{span[0]:g}",
+                )
             knob = _knob(span, power, knots, "joint")
             model = _with_tuner(net, job, tuner, tuner_fields, knots)
             part = Part(tuner, fields_to_json(model.tuner.fields))

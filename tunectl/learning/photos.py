@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from tunectl.errors import DataError, PictureError
+from tunectl.errors import DataError, PictureError, UsageError
 from tunectl.images import find_pictures
-from tunectl.learning.table import Source, Table, read_source
+from tunectl.learning.table import Source, Table, files_of, read_source
 
 LIST = ".txt"  # ending of a file that names photos, a line each
 
@@ -31,9 +30,10 @@ class Photos:
         starts = torch.cumsum(areas, 0) - areas
         fits = sizes.amin(1) >= patch if len(sizes) else torch.zeros(0, dtype=torch.bool)
         if not fits.any():
+            why = f"; {table.skipped[0]}" if table.skipped else ""
             raise DataError(
                 f"no photo of at least {patch}x{patch} pixels among "
-                f"{len(table.shapes) + len(table.skipped)} files",
+                f"{len(table.shapes) + len(table.skipped)} files{why}",
                 "name a folder of photos with --data, or lower --patch",
             )
         small = (table.names[i] for i in (~fits).nonzero()[:, 0].tolist())
@@ -88,25 +88,34 @@ class Photos:
         return patches.flatten(3).permute(0, 3, 1, 2), is_gray
 
 
-def load_crops(sources: Sequence[Source], size: int, limit: int, least: int = 1) -> list[Tensor]:
+def load_crops(
+    sources: Sequence[Source], size: int, limit: int, least: int = 1
+) -> tuple[list[Tensor], list[str]]:
     """The middle `size` by `size` pixels of up to `limit` photos or pairs, as uint8 (C, h, w).
 
-    What cannot be read, or has fewer than `least` pixels a side, is passed over. Raises DataError
-    if nothing is left.
+    And why others were left out, which cannot be read, or have fewer than `least` pixels a side.
+    Raises DataError if nothing is left.
     """
     limit = min(limit, len(sources))
-    crops = []
+    crops, unfit = [], []
     for i in range(limit):
-        with contextlib.suppress(PictureError):
-            array = read_source(sources[i * len(sources) // limit])
+        source = sources[i * len(sources) // limit]
+        try:
+            array = read_source(source)
+        except PictureError as error:
+            unfit.append(error.message)
+        else:
             if min(array.shape[:2]) < least:
+                unfit.append(f"{files_of(source)[0]}: smaller than {least} pixels")
                 continue
             top, left = (max(0, (side - size) // 2) for side in array.shape[:2])
             crop = array[top : top + size, left : left + size].copy()
             crops.append(torch.from_numpy(crop).permute(2, 0, 1))
     if not crops:
-        raise DataError("no photo to validate on is fit for it", "name a folder with --validation")
-    return crops
+        raise DataError(
+            f"no photo to validate on is fit for it; {unfit[0]}", "name a folder with --validation"
+        )
+    return crops, unfit
 
 
 def list_photos(place: Path, exclude: Sequence[str] = ()) -> list[Path]:
@@ -116,6 +125,8 @@ def list_photos(place: Path, exclude: Sequence[str] = ()) -> list[Path]:
     `exclude` are left out. Raises DataError if none is left, or one in the file is missing.
     """
     found = _listed_in(place) if place.suffix == LIST else find_pictures(place)
+    if "" in exclude:
+        raise UsageError("--exclude has no pattern", "check the variable that it came from")
     found = [path for path in found if not any(path.match(pattern) for pattern in exclude)]
     if not found:
         raise DataError(f"{place}: holds no photos", "name a folder of clean photos")

@@ -15,7 +15,7 @@ import torch
 
 from tunectl import checkpoint
 from tunectl.device import pick_precision
-from tunectl.errors import DataError, ResourceError, is_out_of_memory
+from tunectl.errors import DataError, ResourceError, UsageError, is_out_of_memory
 from tunectl.evaluation.cases import pair_up
 from tunectl.hashing import file_sha256, size_and_time
 from tunectl.header import Header
@@ -58,8 +58,9 @@ def learn(
     with joined(place.device) as processes:
         if not processes.first:
             place = replace(place, report=lambda report: None, say=lambda words: None)
+        folder = RunFolder(place.output)
         try:
-            finished = _learn(place, options, task, model, header, parent, processes)
+            finished = _learn(place, options, task, model, header, parent, processes, folder)
         except (MemoryError, RuntimeError) as error:
             if place.compiled and _is_of_compiler(error):
                 raise ResourceError(
@@ -71,6 +72,8 @@ def learn(
             raise ResourceError(
                 "training ran out of memory", "give --micro 1, or a smaller --patch or --batch"
             ) from error
+        finally:
+            folder.release()
     return place.output if finished and processes.first else None
 
 
@@ -82,12 +85,12 @@ def _learn(
     header: Header,
     parent: Path | None,
     processes: Processes,
+    folder: RunFolder,
 ) -> bool:
     device = processes.device
     precision = pick_precision(device, place.precision)
     steps = steps_of(model, place.compiled)
     sources, held_out = _split(place)
-    folder = RunFolder(place.output)
     run = _description(place, options, header, parent, sources, held_out)
     fresh = place.fresh and not processes.restarted
     if not processes.tell(folder.open(run, fresh) if processes.first else None):
@@ -97,7 +100,11 @@ def _learn(
     photos = Photos(decode(sources, place.cached), options.patch, device)
     for line in photos.left_out:
         place.say(f"left out: {line}")
-    crops = load_crops(held_out, CROP_SIZE, CROPS, task.least)
+    crops, unfit = load_crops(held_out, CROP_SIZE, CROPS, task.least)
+    for line in unfit:
+        place.say(f"left out of validation: {line}")
+    if options.gray == 1:  # colour is never seen
+        crops = [_in_gray(crop) for crop in crops]
     place.say(
         f"{photos.count} photos, {photos.megapixels:.1f} megapixels; {len(crops)} more for "
         f"validation, {_split_words(place)}; {device}, {str(precision).removeprefix('torch.')}"
@@ -177,6 +184,13 @@ def _learn(
     return True
 
 
+def _in_gray(crop: torch.Tensor) -> torch.Tensor:
+    """uint8 (C, H, W) of a photo, or of a pair of them, with equal channels."""
+    height, width = crop.shape[1:]
+    gray = crop.view(-1, 3, height, width).float().mean(1, keepdim=True).round().to(crop.dtype)
+    return gray.expand(-1, 3, -1, -1).reshape(crop.shape)
+
+
 def _tensors(model: Network | Tunable) -> dict[str, torch.Tensor]:
     """A model's tensors as its file names them."""
     network = model.network if isinstance(model, Tunable) else model
@@ -200,7 +214,12 @@ def _split(place: Place) -> tuple[list[Source], list[Source]]:
     elif place.validation is not None:
         held_out = list(list_photos(place.validation))
     kept = set(map(_real, held_out))
-    return [one for one in sources if _real(one) not in kept] or sources, held_out
+    left = [one for one in sources if _real(one) not in kept]
+    if not left and place.validation is not None:
+        raise UsageError(
+            f"{place.validation}: holds every photo of --data", "leave some of them to learn from"
+        )
+    return left or sources, held_out
 
 
 def _refuse_shared_halves(sources: Sequence[Source], held_out: Sequence[Source]) -> None:

@@ -7,7 +7,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import safetensors.torch
 import torch
@@ -37,6 +37,7 @@ class RunFolder:
         self.log_path = self.path / "log.jsonl"
         self.previews = self.path / "previews"
         self.board = self.path / "tensorboard"
+        self._lock: BinaryIO | None = None
 
     def open(self, run: Mapping[str, Any], fresh: bool = False) -> bool:
         """Whether the run that `run` describes is to begin or go on; False if it is finished.
@@ -61,9 +62,11 @@ class RunFolder:
 
         `fresh`, or another run, throws away what is there of an earlier one, but for its model,
         which stays until the new one takes its place. `photos` is how many could be read: with
-        fewer or more of them a run would go on with other patches. Raises UsageError then, and
-        ResourceError if the disk refuses.
+        fewer or more of them a run would go on with other patches. Raises UsageError then, or where
+        another process is at it, and ResourceError if the disk refuses. The folder is this
+        process's until `release`.
         """
+        self._take()
         run = json.loads(json.dumps(run))
         before = self._described().get("photos", photos)
         if fresh or self._another(run):
@@ -73,10 +76,6 @@ class RunFolder:
                 f"{self.path}: was begun with {before} photos, of which now {photos} can be read",
                 "make them readable again, or train it anew with --fresh",
             )
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise refusal(self.path, error) from error
         remove_stale(self.path)
         self.write("run.json", json.dumps({"run": run, "photos": photos}, indent=1))
 
@@ -146,6 +145,30 @@ class RunFolder:
                 with contextlib.suppress(ValueError):
                     found.append(json.loads(line))
         return found
+
+    def release(self) -> None:
+        """Let another process go on."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def _take(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = open(self.path / "lock", "ab")  # noqa: SIM115 - it is held
+        except OSError as error:
+            raise refusal(self.path, error) from error
+        try:
+            import fcntl
+
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self.release()
+            raise UsageError(
+                f"{self.path}: another process is training there", "wait for it, or stop it"
+            ) from error
+        except (ImportError, OSError):
+            pass  # a system, or a file system, that knows no locks
 
     def _described(self) -> dict[str, Any]:
         try:

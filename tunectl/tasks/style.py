@@ -113,18 +113,25 @@ class Style(StyleTask):
     ) -> tuple[Task, tuple[float, float]]:
         if "second" not in styles:
             raise UsageError("finetuning a style needs a picture of it", "give --style PICTURE")
-        first = self.fields.second if start == 1 else self.fields.first
+        first = self._objective(start)
+        if "first" in styles and first == PHOTO:
+            raise UsageError("the base leaves photos as they are", "leave --from-style away")
+        first = styles.get("first", first)  # its picture may be called otherwise than it was
         lower = styles.get("lower", "")
         fields = replace(self.fields, first=first, second=styles["second"], lower=lower)
         return Style(fields), (0.0, self.check_level(1.0 if level is None else level))
 
     def towards(self, level: float, other: Task, last: float) -> tuple[Task, tuple[float, float]]:
         assert isinstance(other, Style)
-        first = self.fields.second if level > 0 else self.fields.first
-        second = other.fields.second if last > 0 else other.fields.first
+        first, second = self._objective(level), other._objective(last)
         if first == second:
             raise UsageError(f"both models end at {first}", "name two styles that differ")
         return Style(replace(self.fields, first=first, second=second)), (0.0, 1.0)
+
+    def _objective(self, level: float) -> str:
+        """What a network for this level was learning: that of 0, or the one on its side of it."""
+        fields = self.fields
+        return fields.first if level == 0 else fields.second if level > 0 else fields.lower
 
     def loss(self, kind: str, output: Tensor, clean: Tensor, level: float) -> Tensor:
         """The two objectives' losses, mixed by the level; `kind` says nothing here."""
