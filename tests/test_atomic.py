@@ -210,3 +210,13 @@ def kill_writers(words: str) -> None:
         if there and random.random() < 0.1:
             random.choice(there).unlink()
     print(whole, sum(name.startswith(".") for name in os.listdir(folder)))
+
+
+def test_labels_of_a_file_stay_with_its_name(tmp_path: Path):
+    write(tmp_path / "a", b"old")
+    try:
+        os.setxattr(tmp_path / "a", "user.xdg.tags", b"family")
+    except (OSError, AttributeError):
+        pytest.skip("no extended attributes here")
+    write(tmp_path / "a", b"new")
+    assert os.getxattr(tmp_path / "a", "user.xdg.tags") == b"family"

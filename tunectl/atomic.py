@@ -40,9 +40,10 @@ def atomic_write(path: Path, new: bool = False) -> Iterator[BinaryIO]:
 
     A missing folder is made. The temporary file lies in the same folder (one file system), is
     flushed and fsynced before the rename, and the folder is fsynced after it. A link is written
-    through to its target; a file that is replaced passes on its permission bits, a new one has
-    those of the umask. With `new` a file that has come to `path` by then stays, and the block's is
-    lost. Raises ResourceError, which is a DiskFullError where that is the cause.
+    through to its target; a file that is replaced passes on its permission bits and its extended
+    attributes (labels, ratings), a new one has the bits of the umask. With `new` a file that has
+    come to `path` by then stays, and the block's is lost. Raises ResourceError, which is a
+    DiskFullError where that is the cause.
     """
     path = Path(path)
     try:
@@ -57,6 +58,7 @@ def atomic_write(path: Path, new: bool = False) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
             if mode is not None:
+                _take_over(target, temporary)
                 os.chmod(temporary, mode)
             if new:
                 _rename_to_new(temporary, target, path)
@@ -65,6 +67,13 @@ def atomic_write(path: Path, new: bool = False) -> Iterator[BinaryIO]:
         _sync_folder(target.parent)
     except OSError as error:
         raise refusal(path, error) from error
+
+
+def _take_over(target: Path, temporary: Path) -> None:
+    """Copy extended attributes, as far as the system lets us."""
+    for name in os.listxattr(target) if hasattr(os, "listxattr") else ():
+        with contextlib.suppress(OSError):
+            os.setxattr(temporary, name, os.getxattr(target, name))
 
 
 def write_new(path: Path, data: bytes) -> None:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -10,9 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from tunectl.cli import learning
 from tunectl.cli.app import app
 from tunectl.cli.choices import command_line
 from tunectl.header import Part, read_header
+from tunectl.learning.options import Options
+from tunectl.learning.place import Place
 
 WHERE = ["--data", ".", "-o", "x.safetensors"]
 RUN = ["train", "--steps", "1", *WHERE]
@@ -59,12 +65,33 @@ def test_every_command_has_help_with_an_example(cli, command):
     assert f"tunectl {command} " in out
 
 
-def test_the_commands_are_those_of_the_readme(cli):
+def test_the_commands_are_those_of_the_readme_in_its_order(cli):
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    told = re.findall(r"\*\*(\w+)\*\*", readme.partition("## The methods")[0])
+    commands = [c.callback.__name__ for c in app.registered_commands]
+    assert commands + [group.name for group in app.registered_groups] == told
+    assert sorted(told) == sorted(COMMANDS)
     code, out, _ = cli("--help")
     assert code == 0
-    commands = [c.callback.__name__ for c in app.registered_commands]
-    assert commands + [group.name for group in app.registered_groups] == COMMANDS
-    assert all(command in out for command in COMMANDS)
+    listed = out.partition("Commands:")[2].strip().splitlines()
+    assert [line.split()[0] for line in listed] == told
+    assert not any(line.endswith("...") for line in listed)  # cut off
+
+
+NAMED_OTHERWISE = {"dtype": "store", "compiled": "compile", "cached": "cache"}
+NAMED_OTHERWISE |= {"board": "tensorboard"}
+
+
+def test_defaults_on_the_command_line_are_those_of_the_library():
+    shared, compared = inspect.signature(learning._shared).parameters, 0
+    for kind in (Options, Place):
+        for field in dataclasses.fields(kind):
+            name = NAMED_OTHERWISE.get(field.name, field.name)
+            if name in shared and field.default is not dataclasses.MISSING:
+                given = shared[name].default
+                assert (tuple(given) if isinstance(given, list) else given) == field.default, name
+                compared += 1
+    assert compared > 25
 
 
 @pytest.mark.parametrize(

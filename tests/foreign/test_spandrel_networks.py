@@ -71,6 +71,29 @@ def test_fdncnn_takes_a_level_a_pixel_too(fdncnn):
     assert not np.array_equal(model(picture, alpha_map=halves), mapped)
 
 
+@pytest.fixture
+def others(tmp_path: Path) -> list[Path]:
+    """A DnCNN, whose output falls where its features grow, and a FBCNN, which pads by itself."""
+    torch.manual_seed(0)
+    plain = DnCNN(in_nc=3, out_nc=3, nc=8, nb=9, act_mode="R")
+    jpeg = FBCNN(in_nc=3, out_nc=3, nc=[8, 8, 16, 512], nb=2, act_mode="R")
+    with torch.no_grad():
+        for parameter in plain.parameters():
+            parameter.mul_(1.8)
+    return [saved(plain, tmp_path / "d.safetensors"), saved(jpeg, tmp_path / "f.safetensors")]
+
+
+def test_windows_do_not_show_in_networks_without_a_clamp_or_a_stride(others):
+    picture = draw(257, 1000, 2)
+    for path in others:
+        models = [
+            load(path, device="cpu", precision="fp32", tile=tile) for tile in (4096, 640, 500)
+        ]
+        alpha = 0.5 if models[0].tunable else None
+        whole, *tiled = (model(picture, alpha=alpha) for model in models)
+        assert all(np.array_equal(whole, one) for one in tiled)
+
+
 def test_windows_do_not_show(fdncnn, drunet):
     picture = draw(300, 700, 2)
     for path, _ in (fdncnn, drunet):
@@ -144,6 +167,7 @@ def test_real_cugans_strength_is_the_knob(network, scale, cli, tmp_path: Path):
         results.append(model(x, level=level))
         torch.testing.assert_close(results[-1], expected, atol=1e-3, rtol=0)
     assert (results[0] - results[1]).abs().max() > 0.01
+    assert (model.alpha(1.3), model.alpha(0.7)) == (0, 1)  # as its authors say, 1.3 does less
     hidden = np.dstack([draw(20, 21, 5), np.full((20, 21), 200, np.uint8)])
     hidden[:8, :, 3] = 0
     Image.fromarray(hidden).save(tmp_path / "small.png")

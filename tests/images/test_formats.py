@@ -13,20 +13,23 @@ import handmade
 import numpy as np
 import pytest
 from handmade import saved
-from PIL import Image, JpegImagePlugin
+from PIL import Image, ImageCms, JpegImagePlugin
 
 from tunectl.errors import PictureError, UsageError
 from tunectl.images import (
     Picture,
     arrays,
+    boxes,
     encode_picture,
     find_pictures,
+    metadata,
     plugins,
     read_picture,
     write_picture,
 )
 from tunectl.images.deep import libvips
 from tunectl.images.files import sniff
+from tunectl.images.write import left_out
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (12, 17, 3)).astype(np.uint8)
@@ -345,3 +348,76 @@ def test_jpeg_xl(tmp_path: Path):
     profile = b"0" * 16 + b"RGB " + b"Adobe RGB" * 20
     with pytest.raises(PictureError, match="no profile"):
         encode_picture(Picture(RGB, icc=profile), "JXL")
+
+
+def test_what_is_not_the_photographers_is_passed_over(tmp_path: Path):
+    for name in (
+        "a.png",
+        "@eaDir/a.png/thumb.jpg",
+        "m.safetensors.run/previews/1.png",
+        "b.run/c.png",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    (tmp_path / "m.safetensors.run" / "run.json").write_text("{}")
+    assert find_pictures(tmp_path) == [tmp_path / "a.png", tmp_path / "b.run" / "c.png"]
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
+def test_colours_told_by_numbers_stay(kind):
+    data = encode_picture(read_picture(saved(Image.fromarray(RGB), "PNG")), kind)
+    p3 = bytes((0, 12, 0, 13))
+    assert boxes.colour(io.BytesIO(data)) is None
+    picture = read_picture(boxes.with_colour(data, p3))
+    assert picture.chunks == [(b"cICP", bytes((12, 13, 0, 1)))]
+    assert boxes.colour(io.BytesIO(encode_picture(picture, kind))) == p3
+    assert b"cICP" + bytes((12, 13, 0, 1)) in encode_picture(picture, "PNG")
+    assert left_out(picture, kind) == left_out(picture, "PNG") == []
+    assert left_out(picture, "JPEG") == ["its colour tags were left out"]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "other"),
+    [
+        ([], False),
+        ([(b"sRGB", b"\0"), (b"gAMA", (100000).to_bytes(4, "big"))], False),
+        ([(b"gAMA", (45455).to_bytes(4, "big"))], False),
+        ([(b"gAMA", (100000).to_bytes(4, "big"))], True),
+        ([(b"cICP", bytes((1, 13, 0, 1)))], False),
+        ([(b"cICP", bytes((9, 16, 0, 1)))], True),
+        ([(b"cHRM", b"".join(n.to_bytes(4, "big") for n in range(8)))], True),
+    ],
+)
+def test_what_a_png_says_of_its_colours_is_told_where_it_is_lost(chunks, other):
+    picture = Picture(RGB, chunks=chunks)
+    assert left_out(picture, "WEBP") == ["its colour tags were left out"] * other
+    assert left_out(picture, "PNG") == []
+
+
+def test_words_and_resolution_are_told_where_they_are_lost():
+    picture = Picture(RGB, comment=b"a", chunks=[(b"tEXt", b"Author\0me")], dpi=(300, 300))
+    assert left_out(picture, "WEBP") == ["its comment was left out", "its text was left out"]
+    assert read_picture(encode_picture(picture, "WEBP")).dpi == pytest.approx((300, 300))
+    exif = Image.Exif()
+    exif[0x010F] = "a maker"
+    picture.exif = exif.tobytes()
+    assert "its resolution was left out" in left_out(picture, "WEBP")
+    assert left_out(picture, "WEBP", strip_metadata=True) == []
+    assert left_out(picture, "JPEG") == ["its text was left out"]
+    assert left_out(picture, "PNG") == ["its comment was left out"]
+
+
+def test_a_profile_is_srgb_by_what_it_shows_not_by_its_name():
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    assert metadata.is_srgb(srgb)
+    bent = bytearray(srgb)  # its green counts for red
+    entries = int.from_bytes(srgb[128:132], "big")
+    places = {bytes(srgb[132 + 12 * i : 136 + 12 * i]): 132 + 12 * i for i in range(entries)}
+    red, green = places[b"rXYZ"], places[b"gXYZ"]
+    bent[red + 4 : red + 12], bent[green + 4 : green + 12] = (
+        srgb[green + 4 : green + 12],
+        srgb[red + 4 : red + 12],
+    )
+    assert b"sRGB" in bytes(bent) or "sRGB".encode("utf-16-be") in bytes(bent)
+    assert not metadata.is_srgb(bytes(bent))
+    assert not metadata.is_srgb(b"0" * 200)

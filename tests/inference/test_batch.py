@@ -4,16 +4,19 @@ import os
 import threading
 import time
 import weakref
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tunectl.errors import AlphaError, PictureError, ResourceError
 from tunectl.images import Picture, encode_picture, read_picture, write_picture
 from tunectl.inference import batch
 from tunectl.inference.batch import AHEAD, Files, Tally, run
 from tunectl.inference.job import Asked, Job, Outcome
+from tunectl.inference.plan import settle
 from tunectl.inference.restore import Restored, Strength
 
 PIXELS = np.arange(5 * 6 * 3, dtype=np.uint8).reshape(5, 6, 3)
@@ -282,3 +285,25 @@ def test_tags_that_a_format_has_no_place_for_are_told(monkeypatch: pytest.Monkey
     lost = ["its IPTC was left out", "its XMP was left out"]
     assert told == [[], [], lost[:1], lost[:1], lost]
     assert not any(outcome.notes for outcome in outcomes(listed, strip_metadata=True))
+
+
+def test_a_picture_that_has_changed_since_is_not_restored_in_its_place():
+    """Another run, begun before this one ended, may have restored it already."""
+    (job,) = jobs(1)
+    job = replace(job, output=job.source)
+    (settled,) = settle([job], "error")
+    before = job.source.read_bytes()
+    Image.fromarray(PIXELS[:4]).save(job.source)
+    (outcome,) = outcomes([settled])
+    assert outcome.status == "failed"
+    assert "has changed" in outcome.error.message
+    job.source.write_bytes(before)
+    (settled,) = settle([job], "error")
+    assert outcomes([settled])[0].status == "done"
+
+
+def test_a_name_that_others_share_is_told(tmp_path: Path):
+    (job,) = jobs(1)
+    os.link(job.source, "in/other.png")
+    (outcome,) = outcomes([replace(job, output=job.source)])
+    assert outcome.notes == ["1 other hard link keeps the old file"]

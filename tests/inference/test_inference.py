@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import itertools
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -376,7 +378,8 @@ def test_arrays_that_run_backwards_or_are_read_only(tunable_file: Path):
 def test_cmyk_is_three_inks_and_black(tunable_file: Path):
     model = load(tunable_file, device="cpu", precision="fp32")
     inks = np.random.default_rng(0).random((20, 24, 4)).astype(np.float32)
-    restored = model(inks, alpha=0.5)
+    restored = np.empty_like(inks)
+    model.run(inks, restored, alpha=0.5)
     np.testing.assert_allclose(
         restored[..., :3], 1 - model(1 - inks[..., :3], alpha=0.5), atol=1e-5
     )
@@ -513,3 +516,71 @@ def test_files_that_were_read_leave_memory_free(monkeypatch: pytest.MonkeyPatch,
     }.items():
         (tmp_path / name).write_text(text)
     assert memory.free_bytes(CPU) == 710_000
+
+
+@pytest.mark.parametrize("side", [495, 497, 500, 512])
+def test_a_picture_that_just_fits_is_one_window(tunable_file: Path, side: int):
+    """Whatever its sides are on the stride: two windows without a halo would show."""
+    picture = torch.rand(3, 120, side)
+    expected = load(tunable_file, device="cpu", precision="fp32")(picture, alpha=0.7)
+    for tile in (side, side + 1, side - 1):
+        model = load(tunable_file, device="cpu", precision="fp32", tile=tile)
+        found = model(picture, alpha=0.7)
+        assert torch.equal(in_8_bits(found), in_8_bits(expected))
+
+
+@pytest.mark.parametrize("name", ["adafm-net", "adain-net", "transform-net"])
+def test_half_precision_leaves_more_than_eight_bits(name):
+    torch.manual_seed(0)
+    network = build_network(name, SMALL[name])
+    restored = Engine(network, CPU, torch.bfloat16)(torch.rand(1, 3, 48, 48))
+    assert (restored == restored.bfloat16()).float().mean() < 0.05
+
+
+def test_threads_share_a_model():
+    network = build_network("transform-net", SMALL["transform-net"])
+    header = Header(network=Part("transform-net", SMALL["transform-net"]), plain=True)
+    model = Model(header, network, Execution(CPU, torch.float32, 256))
+    pictures = [torch.rand(3, 300, 300 + 8 * i) * (0.2 + 0.2 * i) for i in range(4)]
+    alone = [model(picture) for picture in pictures]
+    with ThreadPoolExecutor(4) as pool:
+        for found, expected in zip(pool.map(model, pictures), alone, strict=True):
+            assert torch.equal(found, expected)
+    again = pickle.loads(pickle.dumps(model))
+    assert torch.equal(again(pictures[0]), alone[0])
+
+
+def test_arrays_with_an_opacity_keep_it_and_numbers_of_any_kind_are_alphas(tunable_file: Path):
+    model = load(tunable_file, device="cpu", precision="fp32")
+    array = draw(40, 48, 0)
+    opacity = np.random.default_rng(0).integers(0, 256, (40, 48, 1)).astype(np.uint8)
+    both = np.concatenate([array, opacity], 2)
+    expected = model(array, alpha=0.25)
+    for alpha in (np.float32(0.25), np.array(0.25), torch.tensor(0.25)):
+        assert np.array_equal(model(array, alpha=alpha), expected)
+    assert np.array_equal(model(both, alpha=0.25), np.concatenate([expected, opacity], 2))
+    assert model(array, level=np.float32(20)).shape == array.shape
+    assert model.estimate(array[..., 0]) == model.estimate(array[..., :1])
+    both[..., 3] = 255
+    assert model.estimate(both) == model.estimate(array)
+    for wrong in (np.zeros((0, 4, 3), np.uint8), torch.zeros(0, 3, 8, 8)):
+        with pytest.raises(UsageError):
+            model(wrong, alpha=0.5)
+    with pytest.raises(UsageError, match="alpha map"):
+        model(array, alpha_map=np.zeros(40, np.uint8))
+
+
+def test_the_limits_of_all_groups_around_a_process_count(tmp_path: Path, monkeypatch):
+    """As of a batch system, whose jobs lie far below the root."""
+    job = tmp_path / "system" / "job_1"
+    job.mkdir(parents=True)
+    (tmp_path / "groups").write_text("0::/system/job_1\n")
+    monkeypatch.setattr(memory, "GROUP", tmp_path)
+    monkeypatch.setattr(memory, "GROUPS_OF_PROCESS", tmp_path / "groups")
+    for folder, limit in ((tmp_path, "max"), (tmp_path / "system", "900000000"), (job, "max")):
+        (folder / "memory.max").write_text(limit)
+        (folder / "memory.current").write_text("400000000")
+        (folder / "memory.stat").write_text("inactive_file 1000\n")
+    assert memory.free_bytes(torch.device("cpu")) == 500_001_000
+    (job / "memory.max").write_text("500000000")
+    assert memory.free_bytes(torch.device("cpu")) == 100_001_000

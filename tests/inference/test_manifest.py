@@ -146,11 +146,12 @@ def test_a_run_that_is_killed_before_the_rename_leaves_the_older_result_ours(job
     assert look(manifest, job) == "ours"
 
 
-def test_the_last_line_of_an_output_counts(job: Job):
+def test_a_failure_is_told_of_and_changes_nothing(job: Job):
+    """As of an overlapping run, which found the result in its way."""
     manifest = written(job)
     manifest.append(Outcome(job, "failed", error=PictureError("in.png: is damaged", "copy it")))
     again = Manifest(manifest.path, SETUP)
-    assert look(again, job) == "ours"
+    assert look(again, job) == "fresh"
     last = json.loads(manifest.path.read_text().splitlines()[-1])
     assert last["error"] == {"message": "in.png: is damaged", "hint": "copy it", "exit_code": 3}
 
@@ -231,9 +232,11 @@ def test_what_was_restored_in_place_is_left_at_another_strength_and_by_another_n
     stronger = replace(in_place, asked=Asked(0.8))
     assert settle([in_place], "error", manifest)[0].skip == "up to date"
     assert settle([stronger], "error", manifest)[0].skip == "restored before"
-    assert settle([stronger], "overwrite", manifest) == [stronger]
+    assert settle([stronger], "overwrite", manifest)[0].skip == ""
+    other_name = Manifest(Path("m/done.jsonl"), replace(SETUP, model="/there/m"))
+    assert settle([stronger], "error", other_name)[0].skip == "restored before"
     other_model = Manifest(Path("m/done.jsonl"), replace(SETUP, model="n", model_sha256="of n"))
-    assert settle([stronger], "error", other_model) == [stronger]
+    assert settle([stronger], "error", other_model)[0].skip == ""
     Path("moved").mkdir()
     moved = replace(in_place, source=Path("moved/out.png"), output=Path("moved/out.png"))
     os.rename("out.png", "moved/out.png")
@@ -241,7 +244,7 @@ def test_what_was_restored_in_place_is_left_at_another_strength_and_by_another_n
     read: list[Path] = []
     monkeypatch.setattr(manifest_module, "sha256", lambda path: read.append(path))
     edit("moved/out.png", b"another photo")  # its size tells, without its being read
-    assert settle([moved], "error", manifest) == [moved]
+    assert settle([moved], "error", manifest)[0].skip == ""
     assert read == []
 
 

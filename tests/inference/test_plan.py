@@ -5,10 +5,12 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from tunectl.errors import UsageError
+from tunectl.errors import PictureError, ResourceError, UsageError
+from tunectl.images import plugins
 from tunectl.inference.job import PIPE, Asked, Job
-from tunectl.inference.plan import Layout, plan, settle, shard
+from tunectl.inference.plan import Layout, check_targets, plan, settle, shard
 
 PNG = b"\x89PNG\r\n\x1a\n"
 AUTO = [Asked()]
@@ -231,3 +233,24 @@ def test_shards_are_disjoint_and_keep_a_source_together(tmp_path: Path):
     for wrong in ("0/3", "4/3", "1", "1/0", "a/b", "1/3/2"):
         with pytest.raises(UsageError, match="is not a part"):
             shard(jobs, wrong)
+
+
+def test_what_every_result_would_fail_at_is_told_first(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: "closed" not in str(path))
+    (tmp_path / "closed").mkdir()
+    source = tmp_path / "a.png"
+    inside, outside = tmp_path / "closed" / "new" / "a.png", tmp_path / "open" / "a.png"
+    with pytest.raises(ResourceError, match="closed"):
+        check_targets([Job(source, inside, Asked())])
+    check_targets([Job(source, inside, Asked()), Job(source, outside, Asked())])
+    check_targets([Job(source, inside, Asked(), skip="exists"), Job(source, None, Asked())])
+    monkeypatch.setitem(plugins.PACKAGES, "JXL", ("no_such_package", "Opener", "jxl"))
+    with pytest.raises(PictureError, match="not installed"):
+        check_targets([Job(source, outside.with_suffix(".jxl"), Asked(), "JXL")])
+
+
+def test_in_place_a_link_beside_its_target_is_that_file(tmp_path: Path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    (tmp_path / "b.png").symlink_to(tmp_path / "a.png")
+    (job,) = plan([str(tmp_path)], [Asked()], Layout(in_place=True))
+    assert job.source == tmp_path / "a.png"

@@ -99,3 +99,12 @@ def test_pictures_larger_than_memory_give_the_same(model: Model, monkeypatch):
     assert np.array_equal(
         restored.pixels, restore(model, Picture(pixels), Strength(0.4)).picture.pixels
     )
+
+
+@pytest.mark.parametrize("name", ["photo", "deblock", "denoise"])
+def test_gray_stored_as_colour_stays_gray(name: str):
+    model = load(name, device="cpu", precision="fp32")
+    gray = noisy()[..., :1]
+    alone = restore(model, Picture(gray), Strength(0.5)).picture.pixels
+    restored = restore(model, Picture(gray.repeat(3, 2)), Strength(0.5)).picture.pixels
+    assert np.array_equal(restored, alone.repeat(3, 2))

@@ -8,8 +8,10 @@ import shutil
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from conftest import draw
 from PIL import Image
 
 from tunectl import checkpoint
@@ -21,11 +23,12 @@ from tunectl.errors import (
     ResourceError,
     UsageError,
 )
+from tunectl.evaluation.cases import Pairs, pair_up
 from tunectl.hashing import file_sha256, size_and_time
 from tunectl.header import read_header
 from tunectl.inference.load import load
 from tunectl.knob import Knob
-from tunectl.learning import jobs, loop, table
+from tunectl.learning import jobs, loop, run, table
 from tunectl.learning.calibration import calibrate
 from tunectl.learning.curriculum import Curriculum
 from tunectl.learning.options import Options
@@ -546,3 +549,79 @@ def test_previews_show_input_and_every_level(photos: Path, tmp_path: Path, optio
     with Image.open(shown[-1]) as picture:
         assert picture.width > 6 * 100
         assert picture.height > 1 * 60
+
+
+def test_pairs_are_laid_as_a_viewer_turns_them(tmp_path: Path):
+    shown = draw(40, 60, 0)
+    Image.fromarray(shown).save(tmp_path / "a.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.rot90(shown)).save(tmp_path / "b.png", exif=exif)
+    both = table.read_source((tmp_path / "a.png", tmp_path / "b.png"))
+    assert np.array_equal(both, np.concatenate([shown, shown], 2))
+    (case,) = Pairs(tmp_path, tmp_path, ("a", "b")).at(None)
+    assert torch.equal(case.clean, case.noisy)
+
+
+def test_both_halves_of_pairs_may_lie_in_one_folder(tmp_path: Path):
+    for name in ("0.png", "0_noisy.png", "1.png", "1_noisy.png"):
+        Image.fromarray(draw(40, 60, 0)).save(tmp_path / name)
+    found = pair_up(list_photos(tmp_path), tmp_path, tmp_path, ("", "_noisy"))
+    assert [(one.name, other.name) for one, other in found] == [
+        ("0.png", "0_noisy.png"),
+        ("1.png", "1_noisy.png"),
+    ]
+
+
+def test_one_process_at_a_time_trains_a_model(photos: Path, tmp_path: Path, options: Options):
+    output = tmp_path / "m.safetensors"
+    other = RunFolder(output)
+    other.begin({"a": 1})
+    with pytest.raises(UsageError, match="another process is training there"):
+        train(place(photos, output, fresh=True), options)
+    other.release()
+    train(place(photos, output, fresh=True), options)
+    assert output.exists()
+
+
+def test_a_copy_of_a_state_is_the_users(tmp_path: Path):
+    folder = RunFolder(tmp_path / "m.safetensors")
+    folder.begin({"a": 1})
+    folder.release()
+    (folder.path / "state-best.safetensors").write_bytes(b"mine")
+    for step in range(4):
+        folder.save(step, {"step": step}, {"x": torch.zeros(1)})
+    assert [folder.step_of(state) for state in folder.states()] == [2, 3]
+    assert (folder.path / "state-best.safetensors").exists()
+
+
+def test_what_cannot_teach_or_judge_is_refused(photos: Path, tmp_path: Path, options: Options):
+    output = tmp_path / "m.safetensors"
+    with pytest.raises(UsageError, match="holds every photo of --data"):
+        train(place(photos, output, validation=photos), options)
+    with pytest.raises(UsageError, match="grows stronger from 90 to 10"):
+        jobs.train(place(photos, output), options, "deblock", "unet", [10, 90], tuner="dni")
+    deep = tmp_path / "deep"
+    deep.mkdir()
+    Image.fromarray(np.zeros((40, 40), np.uint16)).save(deep / "a.png")
+    with pytest.raises(DataError, match="has 16 bits a sample"):
+        train(place(deep, output), options)
+    with pytest.raises(UsageError, match="no pattern"):
+        train(place(photos, output, exclude=("",)), options)
+
+
+def test_a_model_of_gray_is_judged_in_gray(photos: Path, tmp_path: Path, options: Options):
+    said: list[str] = []
+    seen: list[torch.Tensor] = []
+
+    class Looking(run.Validation):
+        def __init__(self, *words: object) -> None:
+            seen.extend(words[4])
+            super().__init__(*words)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "Validation", Looking)
+        gray = dataclasses.replace(options, gray=1.0)
+        train(place(photos, tmp_path / "m.safetensors", say=said.append), gray)
+    assert seen
+    assert all(bool((crop == crop[:1]).all()) for crop in seen)

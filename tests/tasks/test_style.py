@@ -142,6 +142,19 @@ def test_from_the_photo_to_a_style_by_one_knob(styles, photos: Path, tmp_path: P
     assert checkpoint.read(tuned.output)[0].task.fields["first"] == "photo"
 
 
+def test_a_base_between_the_ends_of_a_knob_learned_the_end_on_its_side(styles):
+    names = {"first": "blobs", "second": "waves"}
+    task = build_task("style", {"first": "photo", "second": "stripes", "lower": "dots"})
+    for level, first in ((0.7, "stripes"), (-1.0, "dots")):
+        onward, _ = task.onward(level, None, {"second": "waves"})
+        assert onward.fields.first == first
+        assert task.onward(level, None, names)[0].fields.first == "blobs"  # its picture's name
+        joined, _ = task.towards(level, build_task("style", {"second": "waves"}), 1.0)
+        assert joined.fields.first == first
+    with pytest.raises(UsageError, match="leaves photos as they are"):
+        task.onward(0.0, None, names)
+
+
 def test_two_ends_and_a_boost(styles, photos: Path, tmp_path: Path):
     task = ready(styles, first="blobs", second="stripes", lower="blobs", boost=3.0, variation=0)
     output, clean = torch.rand(1, 3, 48, 48), torch.rand(1, 3, 48, 48)

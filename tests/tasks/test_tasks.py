@@ -15,6 +15,7 @@ from tunectl.tasks import Evidence, build_task
 from tunectl.tasks.jpeg import Saving, luma_table, recode
 from tunectl.tasks.jpeg_batch import recode_all
 from tunectl.tasks.noise_level import noise_level
+from tunectl.tasks.tone import one_tone
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -262,3 +263,33 @@ def test_many_pictures_at_once_come_out_as_an_encoder_has_them(quality, off, sub
     assert shares[2:].max() < 0.15
     assert (difference > 1.5).float().mean() < 0.06
     assert difference.square().mean().sqrt() < 1.6
+
+
+def toned(gray: np.ndarray, how: str) -> np.ndarray:
+    """uint8 (H, W, 3) of a gray picture in 0 to 1, as it is or printed in a tone."""
+    powers = {"gray": (1, 1, 1), "sepia": (0.8, 0.95, 1.25)}[how]
+    planes = np.stack([gray**power for power in powers], -1)
+    return (planes * 255).round().astype(np.uint8)
+
+
+@pytest.mark.parametrize("how", ["gray", "sepia"])
+@pytest.mark.parametrize("quality", [None, 85])
+def test_noise_of_a_photo_in_one_tone_is_not_overlooked(how, quality):
+    rng = np.random.default_rng(0)
+    gray = draw(300, 320, 0).mean(2) + rng.normal(0, 20, (300, 320))
+    photo = toned(gray.clip(0, 255) / 255, how)
+    if quality:
+        file = io.BytesIO()
+        Image.fromarray(photo).save(file, "JPEG", quality=quality)
+        photo = np.asarray(Image.open(file))
+    assert one_tone(photo).shape == (300, 320, 1)
+    assert build_task("denoise").estimate(Evidence(photo)) == pytest.approx(20, rel=0.2)
+    assert build_task("photo").estimate(Evidence(photo)) > 10
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (9, 7), (300, 320)])
+def test_colour_and_what_is_too_small_to_tell_are_looked_at_whole(shape):
+    photo = np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype(np.uint8)
+    assert one_tone(photo) is photo
+    coloured = draw(300, 320, 0)
+    assert one_tone(coloured) is coloured

@@ -31,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, finetune, interpolate, apply, evaluate, sweep, inspect, convert, export):
+for command in (apply, sweep, train, finetune, interpolate, convert, export, evaluate, inspect):
     app.command()(configurable(command))
 app.add_typer(models, name="models")
 

@@ -25,11 +25,12 @@ def convert(
         typer.Option(help="Of an AdaFM network: the levels of alpha 0 and 1, such as 15-75."),
     ] = None,
 ) -> None:
-    """Make a safetensors file of an old PyTorch one, without running any code in it.
+    """Make safetensors of an old PyTorch file.
 
-    The old file is read by a process of its own that accepts weights alone. Networks of AdaFM's
-    authors become tunectl models, with their knob; of all others the weights are kept under their
-    names, for `interpolate --mix`, or for `apply` where spandrel knows the network.
+    No code in it is run: the old file is read by a process of its own that accepts weights alone.
+    Networks of AdaFM's authors become tunectl models, with their knob; of all others the weights
+    are kept under their names, for `interpolate --mix`, or for `apply` where spandrel knows the
+    network.
 
     \b
     tunectl convert esrgan.pth -o esrgan.safetensors

@@ -70,13 +70,13 @@ def evaluate(
         Path | None, typer.Option(help="Write PSNR by level as curves: a .svg or .png file.")
     ] = None,
 ) -> None:
-    """Tables of PSNR and SSIM by level, of models and rivals on the same pictures and noise.
+    """Measure PSNR and SSIM by level.
 
-    Clean pictures are degraded by the first model's task, with seeds that depend on picture and
-    level only; or degraded ones lie beside them (--noisy, --pairs), and --level is what models
-    are told. PSNR is in dB over all RGB samples, outputs are rounded to 8 bits, gray is Matlab's
-    rgb2gray. The table is markdown; where pairs are measured at several levels, it ends with
-    the best one for all and for each.
+    In tables of models and rivals on the same pictures and noise. Clean pictures are degraded by
+    the first model's task, with seeds that depend on picture and level only; or degraded ones lie
+    beside them (--noisy, --pairs), and --level is what models are told. PSNR is in dB over all RGB
+    samples, outputs are rounded to 8 bits, gray is Matlab's rgb2gray. The table is markdown; where
+    pairs are measured at several levels, it ends with the best one for all and for each.
 
     \b
     tunectl evaluate photos -m denoise --level 15,25,50 --alpha calibrated,auto,oracle

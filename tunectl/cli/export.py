@@ -25,10 +25,10 @@ def export(
         list[Path], typer.Option(help="Of a model that takes any style: the picture of one.")
     ] = [],  # noqa: B006  (Typer never changes it)
 ) -> None:
-    """Write a model as ONNX, and say how far its output is from torch's.
+    """Write a model as ONNX.
 
-    The graph takes `picture`, N x 3 x height x width in 0 to 1, of any size, and, unless alpha is
-    fixed, `alpha`, one number. Needs the extra `onnx`.
+    And say how far its output is from torch's. The graph takes `picture`, N x 3 x height x width in
+    0 to 1, of any size, and, unless alpha is fixed, `alpha`, one number. Needs the extra `onnx`.
 
     \b
     tunectl export denoise -o denoise.onnx

@@ -32,9 +32,10 @@ def finetune(
     start: c.StartOption = None,
     task_field: c.TaskFieldOption = [],  # noqa: B006 - typer copies it
 ) -> Path | None:
-    """Give a plain model a knob: a tuner learns the way from its level to another.
+    """Give a plain model a knob.
 
-    The base is frozen; at alpha 0 the result is the base, bit for bit.
+    A tuner learns the way from the model's level to another. The base is frozen; at alpha 0 the
+    result is the base, bit for bit.
 
     \b
     tunectl finetune base.safetensors --tuner ftn --way path --level 50 \\

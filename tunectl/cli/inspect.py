@@ -29,10 +29,11 @@ def inspect(
     device: c.DeviceOption = "auto",
     precision: c.PrecisionOption = "auto",
 ) -> None:
-    """Verify a model file, and look into it: its card, its price, and how its knob moves.
+    """Verify a model file and look into it.
 
-    A layer's move is the distance of its weights from those at alpha 0 as a share of their norm
-    there; where they are 0 at alpha 0, as those that a tuner inserted may be, the distance itself.
+    Its card, its price, and how its knob moves. A layer's move is the distance of its weights from
+    those at alpha 0 as a share of their norm there; where they are 0 at alpha 0, as those that a
+    tuner inserted may be, the distance itself.
 
     \b
     tunectl inspect denoise

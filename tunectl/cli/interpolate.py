@@ -47,7 +47,10 @@ def interpolate(
         bool, typer.Option("--extrapolate", help="Allow alpha outside 0 to 1.")
     ] = False,
 ) -> None:
-    """Fold a knob at one alpha, mix models of one origin, or make a knob between two.
+    """Fold a knob, mix models, or join two.
+
+    --alpha makes a plain model of a tunable one, --mix one of several that were trained from the
+    same weights, and --knob a tunable one that goes from one plain model to another.
 
     \b
     tunectl interpolate denoise --alpha 0.3 -o plain.safetensors
@@ -60,7 +63,7 @@ def interpolate(
     photo, which models of ours get degraded and enlarging ones reduced; or, with --clean, any pair.
     Foreign networks are run by spandrel.
 
-    
+    \b
     tunectl interpolate a.safetensors b.safetensors --mix 0.8,0.2 --check photo.png -o c.safetensors
     """
     if sum((alpha is not None, mix is not None, knob)) != 1:

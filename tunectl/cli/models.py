@@ -11,7 +11,7 @@ from tunectl.cli import choices as c
 from tunectl.cli import console
 
 models = typer.Typer(
-    help="The models that names stand for, and what each is.\n\n"
+    help="List, show, pull and push models.\n\n"
     "\b\ntunectl models list\ntunectl models show denoise\n"
     "tunectl models pull somebody/a-model",
     no_args_is_help=True,

@@ -75,10 +75,12 @@ def check_strengths(
 def _read_map(path: Path) -> NDArray[Any]:
     """The samples (H, W) of a gray picture, as a viewer turns it. Raises PictureError."""
     from tunectl.images import read_picture
+    from tunectl.images.decode8 import gray_if_gray
     from tunectl.images.metadata import orientation
     from tunectl.images.turn import upright
 
     picture = read_picture(path)
-    if picture.pixels.shape[2] != 1:
+    pixels = gray_if_gray(picture.pixels)  # many programs save a mask in three equal channels
+    if pixels.shape[2] != 1:
         raise PictureError(f"{path}: is not gray", "give a gray picture: black is 0, white is 1")
-    return upright(picture.pixels[..., 0], orientation(picture.exif))
+    return upright(pixels[..., 0], orientation(picture.exif))

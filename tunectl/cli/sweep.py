@@ -55,10 +55,11 @@ def sweep(
     device: c.DeviceOption = "auto",
     precision: c.PrecisionOption = "auto",
 ) -> None:
-    """See a photo along the knob: on a page with a slider, as a contact sheet or an animation.
+    """See a photo along the knob.
 
-    The page is one file that needs no network: drag the slider, wipe between before and after,
-    zoom to 100 % and copy the command line for the alpha that looks best.
+    On a page with a slider, as a contact sheet or as an animation. The page is one file that needs
+    no network: drag the slider, wipe between before and after, zoom to 100 % and copy the command
+    line for the alpha that looks best.
 
     \b
     tunectl sweep noisy.png -o noisy.html

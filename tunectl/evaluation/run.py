@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,12 +79,15 @@ def evaluate(
     loaded = {name: load(name, **how) for name in models}
     job = _task_of(loaded, task, task_fields or {})
     subjects: list[Subject] = [load_rival(word, pick_device(device)) for word in rivals]
+    called = _told_apart({name: Path(name).stem for name in loaded})
     for name, model in loaded.items():
         for setting in settings if model.tunable else ["-"]:
-            subjects.append(subject(Path(name).stem, model, setting))
+            subjects.append(subject(called[name], model, setting))
+    titles = _told_apart({str(folder): folder.resolve().name for folder in pictures.folders})
     tables = []
     for folder in pictures.folders:
         cases = pictures.cases(folder, job)
+        cases.title = titles[str(folder)]
         rows: list[Row] = []
         for one in subjects:
             one.check(cases.levels)
@@ -94,6 +98,12 @@ def evaluate(
         facts = (cases.title, len(cases), cases.protocol, pictures.samples)
         tables.append(Table(*facts, levels, rows, with_ssim))
     return job, tables
+
+
+def _told_apart(short: Mapping[str, str]) -> dict[str, str]:
+    """Short names by the whole ones, which stand where two would be called alike."""
+    often = Counter(short.values())
+    return {name: word if often[word] == 1 else name for name, word in short.items()}
 
 
 def _task_of(models: Mapping[str, Model], task: str | None, fields: Mapping[str, Any]) -> Task:

@@ -15,6 +15,8 @@ from tunectl.images.arrays import new_array
 FORMATS = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
     ".png": "PNG",
     ".tif": "TIFF",
     ".tiff": "TIFF",
@@ -23,6 +25,7 @@ FORMATS = {
     ".bmp": "BMP",
     ".heic": "HEIF",
     ".heif": "HEIF",
+    ".hif": "HEIF",
     ".jxl": "JXL",
 }
 

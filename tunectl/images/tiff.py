@@ -32,7 +32,9 @@ _LAYOUT |= {DNG_VERSION, 50707}  # what is written is developed
 COLOURS = {0: 1, 1: 1, 2: 3, 5: 4}  # by photometric kind: gray from white, gray, RGB, CMYK
 PALETTE, YCBCR, JPEG = 3, 6, 7
 _DEFLATE = 8
-_NOT_UNPACKED = {34925: "LZMA", 50000: "zstd", 50001: "WebP"}  # by the libtiff in pyvips-binary
+# By the libtiff in pyvips-binary.
+_NOT_UNPACKED = {34712: "JPEG 2000", 34887: "LERC", 34925: "LZMA", 50000: "zstd", 50001: "WebP"}
+_NOT_UNPACKED |= {50002: "JPEG XL", 52546: "JPEG XL"}
 _MOST_PAGES = 1 << 16
 _STRIP = 4 << 20  # bytes of samples packed in one go
 _CLASSIC = (1 << 32) - (64 << 20)  # offsets of a classic TIFF reach so far, with room for tags

@@ -190,6 +190,9 @@ def _check_in_place(job: Job, source: _Source) -> None:
     picture = source.picture
     if job.stamp is not None and job.stamp != source.stamp:  # another run may have restored it
         raise ResourceError(f"{job.name}: has changed since the run began", "run the command again")
+    in_place = job.output is not None and job.output == job.source
+    if in_place and picture.format == "GIF":
+        raise PictureError(f"{job.name}: a GIF is not written", "write elsewhere with -o")
     if not picture.lost or job.output is None or job.source is None:
         return
     if places.key_of(job.output) == places.key_of(job.source):
@@ -214,8 +217,10 @@ def _write_picture(
 ) -> Outcome:
     started = time.perf_counter()
     job = outcome.job
-    kind = job.kind or picture.format
+    kind = job.kind or ("PNG" if picture.format == "GIF" else picture.format)
     unheld = left_out(picture, kind, files.strip_metadata)
+    if job.output is not None and (links := places.other_links(job.output)):
+        unheld.append(f"{links} other hard link{'s keep' if links > 1 else ' keeps'} the old file")
     data = encode_picture(
         picture,
         kind,

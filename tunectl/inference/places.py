@@ -148,6 +148,13 @@ def full_name(path: Path) -> str:
     return str(path) if is_remote(path) else os.path.abspath(path)
 
 
+def other_links(path: Path) -> int:
+    """How many names beside this one a file here has, which a new file in its place leaves."""
+    with contextlib.suppress(OSError, ValueError):
+        return 0 if is_remote(path) else os.stat(path).st_nlink - 1
+    return 0
+
+
 def name_of(path: Path) -> str:
     """What a file is called: of a URL, without what is asked of its server."""
     asked = is_remote(path) and str(path).startswith(("http://", "https://"))

@@ -1,4 +1,5 @@
-"""Plain networks by name. Adding one: write its file, add its line; the contract tests find it."""
+"""Plain networks by name. Adding one: write its file, add its line, and small ones of it to the
+`SMALL`s of the tests, which then hold it to every tuner's contract."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tasks by name. Adding one: write its file, add its line."""
+"""Tasks by name. Adding one: write its file, add its line, and its symbol to `knob.SYMBOLS`."""
 
 from __future__ import annotations
 
