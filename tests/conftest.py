@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,8 @@ from tunectl.learning import jobs
 from tunectl.learning.options import Options
 
 TINY_UNET = {"widths": [8, 12], "encoder": [1, 1], "decoder": [1]}
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # by a shell's &: children would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 Cli = Callable[..., tuple[int, str, str]]
 
 

@@ -137,7 +137,7 @@ def test_several_strengths_give_several_results(cli, common: Words):
 def test_chroma_alpha_map_and_blend_change_the_picture(cli, common: Words, plain_file: Path):
     width, height = Image.open("p.png").size
     Image.linear_gradient("L").resize((width, height)).save("map.png")
-    Image.new("RGB", (width, height)).save("colour.png")
+    Image.new("RGB", (width, height), "red").save("colour.png")
     Image.new("L", (5, 5)).save("small.png")
     variants = {
         "scalar": ["-a", 0.5],
@@ -190,7 +190,7 @@ def test_tiled_and_untiled_give_the_same_file(cli, photos: Path, common: Words):
     [
         (["p.png", "-a", "1.5"], 2, "outside 0 to 1"),
         (["p.png", "-a", "much"], 2, "not a list of numbers"),
-        (["p.png", "-a", ""], 2, "not a list of numbers"),
+        (["p.png", "-a", ""], 2, "-a is empty"),
         (["p.png", "-a", "nan"], 2, "not a list of numbers"),
         (["p.png", "-m", "PLAIN", "--chroma-alpha", "0.5"], 2, "plain"),
         (["p.png", "--chroma-alpha", "-0.5"], 2, "outside 0 to 1"),
@@ -479,7 +479,7 @@ def test_a_map_is_laid_over_what_a_viewer_shows(cli, common: Words):
         (["--alpha-map", "map.png", "--extrapolate", "-a", 1.5], "alpha 1.5 lies outside 0 to 1"),
         (["--alpha-map", "map.png", "-a", "0.5,auto"], "not auto"),
         (["--keep-colours", "--chroma-alpha", 0.2, "-a", 0.5], "colours are kept"),
-        (["-o", ""], "has no name"),
+        (["-o", ""], "-o is empty"),
     ],
 )
 def test_options_that_would_do_nothing_are_refused(cli, common: Words, words: Words, cause: str):

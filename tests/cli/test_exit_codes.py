@@ -84,6 +84,10 @@ def terminated(_cli, folder: Path, model: Path) -> int:
     return _stopped(folder, model, signal.SIGTERM)
 
 
+def hung_up(_cli, folder: Path, model: Path) -> int:
+    return _stopped(folder, model, signal.SIGHUP)
+
+
 def nobody_reads(_cli, _folder: Path, _model: Path) -> int:
     assert _unread("models", "list", "--json") == 141
     assert _unread("--version") == 141
@@ -109,6 +113,7 @@ CODES: dict[int, Callable[..., int]] = {
     3: refused,
     4: no_such_device,
     5: diverges,
+    129: hung_up,
     130: interrupted,
     141: nobody_reads,
     143: terminated,

@@ -115,10 +115,9 @@ def test_instance_norms_see_the_whole_picture(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("tunectl.inference.windows.WHOLE_AREA", 70_000)
     assert psnr(restored(256)[None], whole[None]) > 35
     assert torch.equal(in_8_bits(restored(256)), in_8_bits(restored(2048)))
+    inks = np.zeros((400, 700, 4), np.uint8)
     with pytest.raises(UsageError, match="CMYK"):
-        Model(header, network, Execution(CPU, torch.float32, 256))(
-            np.zeros((400, 700, 4), np.uint8)
-        )
+        Model(header, network, Execution(CPU, torch.float32, 256)).run(inks, inks.copy())
 
 
 def test_a_picture_is_shrunk_by_averaging_its_pixels():

@@ -98,11 +98,13 @@ def run(
     writer = ThreadPoolExecutor(1, "tunectl-write")
     writing: deque[Future[Outcome]] = deque()
 
+    def tell(outcome: Outcome) -> None:
+        tally.add(outcome)
+        done(outcome, tally)
+
     def take(most: int) -> None:
         while writing and (len(writing) > most or writing[0].done()):
-            outcome = writing.popleft().result()
-            tally.add(outcome)
-            done(outcome, tally)
+            tell(writing.popleft().result())
 
     try:
         for group, reading in _read_ahead(reader, jobs, files):
@@ -114,8 +116,9 @@ def run(
     except SystemExit:  # by a signal: what is written by then is told
         reader.shutdown(cancel_futures=True)
         writer.shutdown(cancel_futures=True)
-        while writing and not writing[0].cancelled():
-            take(len(writing) - 1)
+        for written in writing:
+            if not written.cancelled():
+                tell(written.result())
         raise
     finally:
         reader.shutdown(cancel_futures=True)

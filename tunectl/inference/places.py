@@ -161,6 +161,11 @@ def name_of(path: Path) -> str:
     return path.name.partition("?")[0] if asked else path.name
 
 
+def real_name(path: Path | None) -> str | None:
+    """The full name of what a link leads to, or of the file itself."""
+    return None if path is None else str(path) if is_remote(path) else os.path.realpath(path)
+
+
 def key_of(path: Path) -> str:
     """By which two names of one file are told: links resolved, composed letters, no case.
 

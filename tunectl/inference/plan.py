@@ -24,6 +24,7 @@ from tunectl.inference.places import (
     name_of,
     pictures_below,
     place,
+    real_name,
     stamps,
 )
 
@@ -79,8 +80,8 @@ def plan(inputs: Sequence[str], asked: Sequence[Asked], layout: Layout) -> list[
     jobs = list(dict.fromkeys(jobs))  # an input that is named twice is done once
     jobs = _without_results(jobs, {item.source for item in found if not item.named})
     if layout.in_place:  # a link beside its target: one file, done once
-        first: dict[str, Job] = {}
-        jobs = [j for j in jobs if not j.source or first.setdefault(key_of(j.source), j) is j]
+        first: dict[str | None, Job] = {}
+        jobs = [job for job in jobs if first.setdefault(real_name(job.source), job) is job]
     _refuse_clashes(jobs, layout.in_place)
     return jobs
 

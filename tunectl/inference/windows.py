@@ -47,8 +47,8 @@ class Windows:
         height, width = source.shape[-2:]
         if mask is not None and mask.shape != (height, width):
             raise UsageError(
-                f"the alpha map is of {tuple(mask.shape)} samples, the picture of "
-                f"{(height, width)}",
+                f"the alpha map has {' x '.join(map(str, reversed(mask.shape)))} pixels, the "
+                f"picture {width} x {height}",
                 "give a map of the picture's size",
             )
         failed = None
