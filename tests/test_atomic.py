@@ -220,3 +220,13 @@ def test_labels_of_a_file_stay_with_its_name(tmp_path: Path):
         pytest.skip("no extended attributes here")
     write(tmp_path / "a", b"new")
     assert os.getxattr(tmp_path / "a", "user.xdg.tags") == b"family"
+
+
+def test_a_file_system_without_labels_is_no_hindrance(tmp_path: Path, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOTSUP, "not supported")
+
+    write(tmp_path / "a", b"old")
+    monkeypatch.setattr(os, "listxattr", refuse, raising=False)
+    write(tmp_path / "a", b"new")
+    assert (tmp_path / "a").read_bytes() == b"new"

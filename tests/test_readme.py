@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 import shutil
@@ -15,6 +16,10 @@ import pytest
 import torch
 from PIL import Image
 from strangers import AuthorsAdaFM, drunet, esrgan, saved
+
+from tunectl.networks import NETWORKS
+from tunectl.tasks import TASKS
+from tunectl.tuners import TUNERS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -119,3 +124,19 @@ def test_every_file_and_heading_that_a_page_names_is_there(page):
                 titles = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE)
                 assert heading in {title.lower().replace(" ", "-") for title in titles}, link
     assert links or page == "CHANGELOG.md"
+
+
+def test_fields_and_their_defaults_are_told():
+    rows = re.findall(r"^\| ((?:`[a-z-]+`(?:, )?)+) \| (.*=.*) \|$", README, re.MULTILINE)
+    told = {name: text for names, text in rows for name in re.findall(r"`([a-z-]+)`", names)}
+    of_pictures = {"first", "second", "lower"}  # which --style and its like say
+    for name, kind in (NETWORKS | TUNERS | TASKS).items():
+        for field in dataclasses.fields(kind.Fields):
+            if field.name in of_pictures:
+                continue
+            default = field.default
+            if isinstance(default, tuple):
+                default = ",".join(map(str, default))
+            word = str(default).lower() if isinstance(default, bool) else f"{default}"
+            word = f"{default:g}" if isinstance(default, float) else word
+            assert f"`{field.name}={word}`" in told[name], (name, field.name, word)

@@ -41,8 +41,8 @@ def atomic_write(path: Path, new: bool = False) -> Iterator[BinaryIO]:
     A missing folder is made. The temporary file lies in the same folder (one file system), is
     flushed and fsynced before the rename, and the folder is fsynced after it. A link is written
     through to its target; a file that is replaced passes on its permission bits and its extended
-    attributes (labels, ratings), a new one has the bits of the umask. With `new` a file that has
-    come to `path` by then stays, and the block's is lost. Raises ResourceError, which is a
+    attributes (labels, ratings; on Linux), a new one has the bits of the umask. With `new` a file
+    that has come to `path` by then stays, and the block's is lost. Raises ResourceError, which is a
     DiskFullError where that is the cause.
     """
     path = Path(path)
@@ -70,10 +70,13 @@ def atomic_write(path: Path, new: bool = False) -> Iterator[BinaryIO]:
 
 
 def _take_over(target: Path, temporary: Path) -> None:
-    """Copy extended attributes, as far as the system lets us."""
-    for name in os.listxattr(target) if hasattr(os, "listxattr") else ():
-        with contextlib.suppress(OSError):
-            os.setxattr(temporary, name, os.getxattr(target, name))
+    """Copy extended attributes, as far as the system lets us: Python knows those of Linux alone."""
+    if not hasattr(os, "listxattr"):
+        return
+    with contextlib.suppress(OSError):  # many file systems have none
+        for name in os.listxattr(target):
+            with contextlib.suppress(OSError):
+                os.setxattr(temporary, name, os.getxattr(target, name))
 
 
 def write_new(path: Path, data: bytes) -> None:

@@ -75,7 +75,7 @@ class Knob:
         return math.copysign(abs(share) ** (1 / self.power), share)
 
     def level(self, alpha: float) -> float:
-        """The level at which `alpha` was measured to be best, that of the nearest end outside."""
+        """The level that `alpha` was measured or scheduled for; that of the nearest end outside."""
         alphas, levels = zip(*self._pairs(), strict=True)
         return _interpolate(alpha, list(alphas), list(levels))
 
@@ -114,9 +114,11 @@ def check_alpha(alpha: Alpha, extrapolate: bool = False, lowest: float = 0.0) ->
 
 def check_one(alpha: Alpha, extrapolate: bool = False, lowest: float = 0.0) -> float:
     """As `check_alpha`, where several alphas make no sense."""
-    if isinstance(alpha, str) or not hasattr(alpha, "__float__"):  # NumPy's and torch's have it
-        raise AlphaError(f"{alpha!r} is not one alpha", "give one number from 0 to 1")
-    alpha = float(alpha)
+    try:
+        alpha = float("" if isinstance(alpha, str) else alpha)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError) as error:  # the last is torch's
+        told = f"{alpha!r} is not one alpha"
+        raise AlphaError(told, "give one number from 0 to 1") from error
     if not math.isfinite(alpha):
         raise AlphaError(f"alpha {alpha:g} is not a number", "give one from 0 to 1")
     if not extrapolate and not lowest <= alpha <= 1:

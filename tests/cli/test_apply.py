@@ -719,3 +719,13 @@ def test_alphas_a_site_and_a_knob_with_two_ends(cli, photos: Path, tmp_path: Pat
         code, _, err = cli(*words, "--alpha", alpha)
         assert code == 2
         assert message in err
+
+
+def test_pictures_that_are_not_read_are_counted(cli, common):
+    Path("in/old").mkdir()
+    for name in ("in/x.CR2", "in/old/y.cr2", "in/z.jp2", "in/.w.psd", "in/notes.txt"):
+        Path(name).write_bytes(b"x")
+    code, _, told = cli("apply", "in", "-a", 0.5, "-o", "out", *common)
+    assert code == 0
+    assert "left alone: 2 .cr2, 1 .jp2\n" in told
+    assert "left alone" not in cli("apply", "in", "-a", 0.4, "-q", "-o", "quiet", *common)[2]

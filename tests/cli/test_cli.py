@@ -6,12 +6,15 @@ import json
 import os
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from conftest import draw
+from PIL import Image
 
 from tunectl.cli import learning
 from tunectl.cli.app import app
@@ -277,3 +280,28 @@ def test_the_shell_is_told_names_of_models(words: str, found: list[str]):
         text=True,
     )
     assert sorted(done.stdout.split()) == found, done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="terminals")
+def test_a_terminal_that_closes_ends_a_run(tmp_path: Path, tunable_file: Path):
+    """Nothing can be said any more, and its shell sends the signal a second time."""
+    import pty
+
+    for i in range(40):
+        Image.fromarray(draw(60, 60, i)).save(tmp_path / f"{i:02}.png")
+    words = ["apply", tmp_path, "-m", tunable_file, "-a", 0.5, "-o", tmp_path / "out"]
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tunectl", *map(str, words)], stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    while b"->" not in os.read(ours, 1000):  # the first picture is told of
+        pass
+    os.close(ours)
+    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(100) == 129
+    found = [Image.open(path) for path in (tmp_path / "out").iterdir()]
+    assert 0 < len(found) < 40
+    for picture in found:
+        picture.load()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 import threading
 import time
 import weakref
@@ -307,3 +309,20 @@ def test_a_name_that_others_share_is_told(tmp_path: Path):
     os.link(job.source, "in/other.png")
     (outcome,) = outcomes([replace(job, output=job.source)])
     assert outcome.notes == ["1 other hard link keeps the old file"]
+
+
+def test_what_is_being_written_when_a_signal_comes_is_told(monkeypatch: pytest.MonkeyPatch):
+    def slowly(*words: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.2)
+        write(*words)
+
+    write, told = batch.write, []
+    monkeypatch.setattr(batch, "write", slowly)
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        with pytest.raises(SystemExit):
+            run(None, jobs(1), STRENGTHS, Files(), lambda outcome, _: told.append(outcome.status))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert told == ["done"]

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import draw
+from strangers import esrgan, saved
 
 from tunectl.errors import AlphaError
 from tunectl.images import Picture, arrays
@@ -108,3 +109,11 @@ def test_gray_stored_as_colour_stays_gray(name: str):
     alone = restore(model, Picture(gray), Strength(0.5)).picture.pixels
     restored = restore(model, Picture(gray.repeat(3, 2)), Strength(0.5)).picture.pixels
     assert np.array_equal(restored, alone.repeat(3, 2))
+
+
+def test_a_further_channel_grows_with_the_picture(tmp_path: Path):
+    model = load(saved(esrgan(), tmp_path / "e.safetensors"), device="cpu", precision="fp32")
+    extra = np.full((40, 48), 90, np.uint8)
+    restored = restore(model, Picture(noisy(40, 48), extra=extra), Strength()).picture
+    assert restored.pixels.shape == (80, 96, 3)
+    assert np.array_equal(restored.extra, np.full((80, 96), 90, np.uint8))

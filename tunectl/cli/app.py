@@ -22,7 +22,7 @@ from tunectl.cli.sweep import sweep
 from tunectl.cli.train import train
 from tunectl.errors import UsageError
 
-MAY_BE_EMPTY = ("--card", "--licence", "--suffix")  # as they are by default
+MAY_BE_EMPTY = ("--card", "--file", "--key", "--licence", "--name", "--suffix")
 
 app = typer.Typer(
     help="Tunable image processing: one network, one knob.",

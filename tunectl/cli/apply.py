@@ -176,7 +176,7 @@ def apply(
         from tunectl.hashing import file_sha256
         from tunectl.inference.job import PIPE
         from tunectl.inference.manifest import Manifest
-        from tunectl.inference.plan import Layout, check_targets, plan, settle
+        from tunectl.inference.plan import Layout, check_targets, plan, settle, unread
         from tunectl.inference.plan import shard as shard_of
 
         if PIPE in inputs or output == PIPE:
@@ -189,6 +189,9 @@ def apply(
         if alpha_map and "auto" in map(str.strip, (alpha or "").split(",")):
             raise UsageError("--alpha-map scales one alpha, not auto", "leave --alpha away")
         layout = Layout(output, suffix, f".{ending}" if ending else "", in_place)
+        left = unread(inputs)
+        if left and not quiet:
+            console.say(f"left alone: {left}")
         planned = plan(inputs, parse_strengths(alpha, level, extrapolate), layout)
         jobs = shard_of(planned, shard) if shard is not None else planned
         fineness = _quality(quality)

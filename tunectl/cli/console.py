@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -102,26 +101,16 @@ def complain(error: TunectlError, tell: Callable[[str], None] = say) -> None:
 def stoppable() -> Iterator[None]:
     """Let SIGINT, SIGTERM and SIGHUP end the block by way of its clean-up, with 130, 143 or 129.
 
-    A second signal ends the program on the spot. One that is ignored, as by nohup, stays so.
+    A second SIGINT or SIGTERM ends the program on the spot.
     """
 
-    def stop_now(number: int, _: object) -> NoReturn:
-        os._exit(128 + number)
-
-    def stop(number: int, _: object) -> NoReturn:
-        for known in before:
-            signal.signal(known, stop_now)
-        say("tunectl: stopping; once more to stop at once")
+    def stop(number: int) -> NoReturn:
+        with contextlib.suppress(Exception, SystemExit):  # the terminal may be gone
+            say("tunectl: stopping; once more to stop at once")
         sys.exit(128 + number)
 
-    before = heeded()
-    for number in before:
-        signal.signal(number, stop)
-    try:
+    with heeded(stop, lambda number: os._exit(128 + number)):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -174,7 +163,8 @@ class TrainingProgress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        with contextlib.suppress(OSError):  # the terminal is gone
+            self._bar.stop()
 
     def show(self, report: Report) -> None:
         """Move the bar; print PSNR by level when there is a fresh measurement."""
@@ -258,7 +248,8 @@ class FileProgress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        with contextlib.suppress(OSError):  # the terminal is gone
+            self._bar.stop()
 
     def show(self, outcome: Outcome, result: str | bytes | None, tally: Tally) -> None:
         """One more file is dealt with, with `result` if there is one; of errors nothing is said."""

@@ -72,11 +72,11 @@ def evaluate(
 ) -> None:
     """Measure PSNR and SSIM by level.
 
-    In tables of models and rivals on the same pictures and noise. Clean pictures are degraded by
-    the first model's task, with seeds that depend on picture and level only; or degraded ones lie
-    beside them (--noisy, --pairs), and --level is what models are told. PSNR is in dB over all RGB
-    samples, outputs are rounded to 8 bits, gray is Matlab's rgb2gray. The table is markdown; where
-    pairs are measured at several levels, it ends with the best one for all and for each.
+    Prints tables of models and rivals on the same pictures and noise. Clean pictures are degraded
+    by the first model's task, with seeds that depend on picture and level only; or degraded ones
+    lie beside them (--noisy, --pairs), and --level is what models are told. PSNR is in dB over all
+    RGB samples, outputs are rounded to 8 bits, gray is Matlab's rgb2gray. The table is markdown;
+    where pairs are measured at several levels, it ends with the best one for all and for each.
 
     \b
     tunectl evaluate photos -m denoise --level 15,25,50 --alpha calibrated,auto,oracle
@@ -121,8 +121,10 @@ def evaluate(
         say=console.say,
     )
     text = table.as_json(tables) if json_output else "\n\n".join(map(table.markdown, tables))
-    for path in save:  # first: the output may go nowhere by now
-        table.write_file(path, tables)
-    if plot is not None:
-        table.write_plot(plot, tables, job.symbol)
-    console.emit_text(text)
+    try:  # first: the output may go nowhere by now
+        for path in save:
+            table.write_file(path, tables)
+        if plot is not None:
+            table.write_plot(plot, tables, job.symbol)
+    finally:
+        console.emit_text(text)

@@ -27,8 +27,8 @@ def export(
 ) -> None:
     """Write a model as ONNX.
 
-    And say how far its output is from torch's. The graph takes `picture`, N x 3 x height x width in
-    0 to 1, of any size, and, unless alpha is fixed, `alpha`, one number. Needs the extra `onnx`.
+    Also says how far its output is from torch's. The graph takes `picture`, N x 3 x height x width
+    in 0 to 1, of any size, and, unless alpha is fixed, `alpha`, one number. Needs the extra `onnx`.
 
     \b
     tunectl export denoise -o denoise.onnx

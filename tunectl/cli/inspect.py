@@ -31,9 +31,9 @@ def inspect(
 ) -> None:
     """Verify a model file and look into it.
 
-    Its card, its price, and how its knob moves. A layer's move is the distance of its weights from
-    those at alpha 0 as a share of their norm there; where they are 0 at alpha 0, as those that a
-    tuner inserted may be, the distance itself.
+    Shows its card, its price, and how its knob moves. A layer's move is the distance of its weights
+    from those at alpha 0 as a share of their norm there; where they are 0 at alpha 0, as those that
+    a tuner inserted may be, the distance itself.
 
     \b
     tunectl inspect denoise
@@ -48,10 +48,12 @@ def inspect(
     from tunectl.evaluation import inspection
 
     found = inspection.inspect(model, photo, device, precision)
-    if plot is not None:  # first: the output may go nowhere by now
-        found.draw(plot)
-    if json_output:
-        console.emit_text(json.dumps({"schema": 1, **found.as_json()}, indent=1))
-    else:
-        for line in found.lines(layers):
-            console.emit(line)
+    try:  # first: the output may go nowhere by now
+        if plot is not None:
+            found.draw(plot)
+    finally:
+        if json_output:
+            console.emit_text(json.dumps({"schema": 1, **found.as_json()}, indent=1))
+        else:
+            for line in found.lines(layers):
+                console.emit(line)

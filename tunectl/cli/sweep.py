@@ -57,9 +57,9 @@ def sweep(
 ) -> None:
     """See a photo along the knob.
 
-    On a page with a slider, as a contact sheet or as an animation. The page is one file that needs
-    no network: drag the slider, wipe between before and after, zoom to 100 % and copy the command
-    line for the alpha that looks best.
+    The result is a page with a slider, a contact sheet or an animation. The page is one file that
+    needs no network: drag the slider, wipe between before and after, zoom to 100 % and copy the
+    command line for the alpha that looks best.
 
     \b
     tunectl sweep noisy.png -o noisy.html

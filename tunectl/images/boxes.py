@@ -9,7 +9,8 @@ from typing import BinaryIO
 HOLDERS = ("AVIF", "HEIF")  # of `colour`
 _MOST = 1 << 16
 _CREDENTIALS = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")  # C2PA's, of a box "uuid"
-_SRGB = (b"\0\x01\0\x0d", b"\0\x01\0\x01", b"\0\x02\0\x02")  # or BT.709, or unknown: so taken
+_SRGB = (b"\0\x01\0\x0d", b"\0\x01\0\x01")  # or BT.709, which is taken for it
+_UNTOLD = 2
 _GAIN_MAP = b"tmap"
 
 
@@ -28,8 +29,8 @@ def boxes(file: BinaryIO, at: int = 0, end: int | None = None) -> Iterator[tuple
         if size == 1:
             size, start = int.from_bytes(head[8:], "big"), at + 16
         size = size or end - at
-        if size < start - at:
-            raise ValueError("it is cut short")
+        if size < start - at:  # no box
+            return
         yield head[4:8], start, at + size
         at += size
 
@@ -56,7 +57,8 @@ def colour(file: BinaryIO) -> bytes | None:
         return None
     file.seek(at)
     found = file.read(4)
-    return None if found in _SRGB or len(found) < 4 else found
+    told = len(found) == 4 and found not in _SRGB and _UNTOLD not in (found[1], found[3])
+    return found if told else None
 
 
 def with_colour(data: bytes, meant: bytes) -> bytes:

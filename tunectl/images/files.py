@@ -6,15 +6,19 @@ import contextlib
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from tunectl.errors import DataError, PictureError
 from tunectl.images.picture import FORMATS
+from tunectl.images.raw import ENDINGS as RAW
 from tunectl.images.raw import is_raw
 
 ENDINGS = {*FORMATS, ".gif"}
+UNREAD = {*RAW, ".dds", ".exr", ".hdr", ".ico", ".j2k", ".jp2", ".jpx", ".jxr", ".pbm", ".pcx"}
+UNREAD |= {".pgm", ".pnm", ".ppm", ".psb", ".psd", ".tga", ".xcf"}
 # At the root of a disk; and the thumbnails, bins and copies that network storage keeps everywhere.
 _OF_SYSTEMS = {"lost+found", "System Volume Information", "$RECYCLE.BIN"}
 _OF_SYSTEMS |= {"@eaDir", "#recycle", "@Recycle", "#snapshot", "@Recently-Snapshot"}
@@ -111,14 +115,32 @@ def find_pictures(folder: Path) -> list[Path]:
             raise DataError(f"{folder}: {error.strerror}", "check that you may look into it")
         found.append(Path(error.filename))
 
-    for place, folders, names in os.walk(folder, onerror=closed):
-        folders[:] = [name for name in folders if not _is_passed_over(place, name)]
-        paths = (Path(place, name) for name in names if not name.startswith("."))
-        found += filter(is_picture, paths)
+    for place, names in _shown(folder, closed):
+        found += filter(is_picture, (Path(place, name) for name in names))
     return sorted(found)
+
+
+def unread_below(folder: Path) -> dict[str, int]:
+    """How many files below `folder` are pictures, by their endings, that nothing here reads."""
+    endings = (os.path.splitext(name)[1].lower() for _, names in _shown(folder) for name in names)
+    return dict(sorted(Counter(ending for ending in endings if ending in UNREAD).items()))
+
+
+def _shown(
+    folder: Path, onerror: Callable[[OSError], None] | None = None
+) -> Iterator[tuple[str, list[str]]]:
+    """Folders, and the names of the files in each, but for what is left out."""
+    for place, folders, names in os.walk(folder, onerror=onerror):
+        folders[:] = [name for name in folders if not _is_passed_over(place, name)]
+        yield place, [name for name in names if not name.startswith(".")]
 
 
 def _is_passed_over(place: str, folder: str) -> bool:
     ending, mark = _OF_A_RUN
     of_a_run = folder.endswith(ending) and os.path.exists(os.path.join(place, folder, mark))
-    return folder[0] == "." or folder in _OF_SYSTEMS or of_a_run
+    return of_no_one(folder) or of_a_run
+
+
+def of_no_one(name: str) -> bool:
+    """Whether a file or folder is hidden, or one that systems keep for themselves."""
+    return name.startswith(".") or name in _OF_SYSTEMS

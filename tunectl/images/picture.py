@@ -47,7 +47,6 @@ class Picture:
 
     pixels: NDArray[Any]
     alpha: NDArray[Any] | None = None
-    extra: NDArray[Any] | None = None
     format: str = "PNG"
     icc: bytes | None = None
     exif: bytes | None = None
@@ -59,6 +58,7 @@ class Picture:
     tables: dict[int, list[int]] | None = None
     notes: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    extra: NDArray[Any] | None = None
 
     @property
     def peak(self) -> int:

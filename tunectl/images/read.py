@@ -121,7 +121,7 @@ def _read_tiff(file: BinaryIO, ask: Ask) -> Picture:
     else:
         pixels, alpha = deep.read_pixels(file, "TIFF", ask.name, frame)
     extra, alpha = (alpha, None) if header.opaque else (None, alpha)
-    picture = metadata.take_over(Picture(pixels, alpha, extra, "TIFF"), header.tags)
+    picture = metadata.take_over(Picture(pixels, alpha, "TIFF", extra=extra), header.tags)
     picture.lost += header.lost
     if header.multiplied and alpha is not None:
         picture.notes.append("colours multiplied by the opacity were made straight")

@@ -104,7 +104,9 @@ def run(
 
     def take(most: int) -> None:
         while writing and (len(writing) > most or writing[0].done()):
-            tell(writing.popleft().result())
+            outcome = writing[0].result()
+            writing.popleft()  # not before: a signal may end the waiting
+            tell(outcome)
 
     try:
         for group, reading in _read_ahead(reader, jobs, files):
@@ -117,7 +119,7 @@ def run(
         reader.shutdown(cancel_futures=True)
         writer.shutdown(cancel_futures=True)
         for written in writing:
-            if not written.cancelled():
+            if not written.cancelled() and written.exception() is None:
                 tell(written.result())
         raise
     finally:

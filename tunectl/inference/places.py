@@ -20,7 +20,7 @@ from tunectl.atomic import atomic_write, remove_stale
 from tunectl.errors import PictureError, ResourceError, UsageError
 from tunectl.hashing import file_sha256
 from tunectl.images import find_pictures
-from tunectl.images.files import ENDINGS
+from tunectl.images.files import ENDINGS, of_no_one
 
 LOCAL = "file://"
 MANY = 50  # files of one folder far away, from which on it is listed rather than asked for each
@@ -151,7 +151,7 @@ def full_name(path: Path) -> str:
 def other_links(path: Path) -> int:
     """How many names beside this one a file here has, which a new file in its place leaves."""
     with contextlib.suppress(OSError, ValueError):
-        return 0 if is_remote(path) else os.stat(path).st_nlink - 1
+        return 0 if is_remote(path) else max(0, os.stat(path).st_nlink - 1)
     return 0
 
 
@@ -184,7 +184,7 @@ def pictures_below(folder: Path) -> list[Path]:
         remote: Any = folder
         root = remote.path.rstrip("/")
         names = (found[len(root) :].strip("/") for found in remote.fs.find(remote.path))
-        shown = (name for name in names if not any(part[:1] == "." for part in name.split("/")))
+        shown = (name for name in names if not any(map(of_no_one, name.split("/"))))
         found = (folder.joinpath(*name.split("/")) for name in shown)
         return sorted((path for path in found if path.suffix.lower() in ENDINGS), key=str)
 

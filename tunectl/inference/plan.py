@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections import ChainMap
+from collections import ChainMap, Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tunectl.errors import ResourceError, UsageError
-from tunectl.images.files import ENDINGS
+from tunectl.images.files import ENDINGS, unread_below
 from tunectl.images.picture import FORMATS, output_format
 from tunectl.images.plugins import PACKAGES, opener
 from tunectl.inference.job import PIPE, Asked, Job
@@ -84,6 +84,15 @@ def plan(inputs: Sequence[str], asked: Sequence[Asked], layout: Layout) -> list[
         jobs = [job for job in jobs if first.setdefault(real_name(job.source), job) is job]
     _refuse_clashes(jobs, layout.in_place)
     return jobs
+
+
+def unread(inputs: Sequence[str]) -> str:
+    """How many pictures in the folders are of no format that is read, such as `3 .cr2, 1 .psd`."""
+    found: Counter[str] = Counter()
+    for given in inputs:
+        if given and given != PIPE and not is_remote(path := place(given)) and is_folder(path):
+            found.update(unread_below(path))
+    return ", ".join(f"{count} {ending}" for ending, count in sorted(found.items()))
 
 
 def shard(jobs: Sequence[Job], text: str) -> list[Job]:

@@ -91,13 +91,14 @@ def restore(model: Model, picture: Picture, strength: Strength) -> Restored:
         extrapolate=strength.extrapolate,
         band_done=band_done,
     )
-    opacity = picture.alpha
-    if opacity is not None and model.scale > 1:
-        opacity = enlarged(opacity, model.scale)
-    elif hidden is not None:
+    opacity, extra = (
+        None if plane is None else enlarged(plane, model.scale)
+        for plane in (picture.alpha, picture.extra)
+    )
+    if hidden is not None and model.scale == 1:
         sink[hidden] = picture.pixels[hidden]
     level = model.nearest_level(alpha) if isinstance(alpha, int | float) else None
-    restored = replace(picture, pixels=sink, alpha=opacity, notes=notes)
+    restored = replace(picture, pixels=sink, alpha=opacity, extra=extra, notes=notes)
     # How much of a style a photo wants nobody reads from it: it is applied whole.
     return Restored(restored, alpha, level, unasked and model.restores)
 

@@ -56,7 +56,8 @@ def apart(pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or 0 in pixels.shape:
         raise UsageError(
-            f"an array of shape {pixels.shape} is not a picture", "give (H, W) or (H, W, 3)"
+            f"an array of shape {pixels.shape} is not a picture",
+            "give (H, W), (H, W, 3) or (H, W, 4)",
         )
     return (pixels[..., :3], pixels[..., 3]) if pixels.shape[2] == 4 else (pixels, None)
 

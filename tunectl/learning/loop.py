@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -194,23 +193,10 @@ def _flatten(clean: Tensor, noisy: Tensor, share: float, generator: torch.Genera
 
 @contextlib.contextmanager
 def _stop_on_signal() -> Iterator[threading.Event]:
-    """An event that SIGINT, SIGTERM or SIGHUP sets; a second signal acts as it would without us.
-    One that is ignored, as by nohup, stays so."""
+    """An event that SIGINT, SIGTERM or SIGHUP sets."""
     stopped = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stopped
         return
-    before = heeded()
-
-    def stop(number: int, _frame: object) -> None:
-        stopped.set()
-        for known, handler in before.items():
-            signal.signal(known, handler)
-
-    for number in before:
-        signal.signal(number, stop)
-    try:
+    with heeded(lambda _number: stopped.set()):
         yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -27,8 +27,9 @@ class RunFolder:
 
     `run.json` says what run it is, `config.toml` repeats its options, `log.jsonl` has a line a
     report, `previews` a picture a validation, `tensorboard` both for TensorBoard, and `report.html`
-    all of it to look at. A state is one safetensors file with its JSON inside, so that it cannot be
-    torn in two; it is written atomically, the newest `KEEP` are kept, and a finished run has none.
+    all of it to look at; `lock` is held while a process trains. A state is one safetensors file
+    with its JSON inside, so that it cannot be torn in two; it is written atomically, the newest
+    `KEEP` are kept, and a finished run has none.
     """
 
     def __init__(self, output: Path) -> None:
@@ -67,6 +68,8 @@ class RunFolder:
         process's until `release`.
         """
         self._take()
+        if not self.open(run, fresh):
+            raise UsageError(f"{self.output}: was finished meanwhile", "--fresh trains it anew")
         run = json.loads(json.dumps(run))
         before = self._described().get("photos", photos)
         if fresh or self._another(run):

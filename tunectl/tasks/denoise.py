@@ -50,7 +50,7 @@ class Denoise(Task):
         return noisy
 
     def estimate(self, evidence: Evidence) -> float | None:
-        return noise_level(one_tone(evidence.pixels), evidence.seen)
+        return noise_level(one_tone(evidence.pixels, evidence.seen), evidence.seen)
 
     def expected_error(self, level: float) -> float:
         return 1 + 0.15 * level

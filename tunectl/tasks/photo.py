@@ -101,7 +101,7 @@ class Photo(Task):
 
     def estimate(self, evidence: Evidence) -> float | None:
         """From the noise that is in the file: also what saving added is to be taken out."""
-        noise = visible_noise(one_tone(evidence.pixels), evidence.seen)
+        noise = visible_noise(one_tone(evidence.pixels, evidence.seen), evidence.seen)
         if noise is None:
             return None
         return 0.0 if noise < NOTHING else TAKEN * noise

@@ -20,17 +20,21 @@ DEGREE = 3  # of the curve from green to red and to blue: toning is no mere fact
 APART = 2.5
 
 
-def one_tone(pixels: NDArray[Any]) -> NDArray[Any]:
+def one_tone(pixels: NDArray[Any], seen: NDArray[np.bool_] | None = None) -> NDArray[Any]:
     """(H, W, 1) of a photo in one tone, whose red and blue follow from its green; else `pixels`.
 
     `pixels` are (H, W, C), uint8, uint16 or floating in [0, 1]. What tells noise by how little
-    channels agree finds none where one noise is in all three.
+    channels agree finds none where one noise is in all three. Where `seen` (H, W) is given, only
+    what it marks is looked at.
     """
     if pixels.shape[2] != 3:
         return pixels
     rows, columns = (_spread(size) for size in pixels.shape[:2])
-    blocks = pixels[rows[:, None, :, None], columns[None, :, None, :]]
+    places = rows[:, None, :, None], columns[None, :, None, :]
+    blocks = pixels[places]
     means = blocks.mean(axis=(2, 3), dtype=np.float64).reshape(-1, 3) * eight_bit_scale(pixels)
+    if seen is not None:
+        means = means[seen[places].all(axis=(2, 3)).ravel()]
     if len(means) < LEAST:
         return pixels
     powers, others = np.vander(means[:, 1] / 255, DEGREE + 1), means[:, ::2]
