@@ -213,3 +213,12 @@ def test_libvips_is_loaded_when_it_is_needed():
     code = "import sys, tunectl.images; print('pyvips' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("planar", [False, True])
+def test_gray_that_counts_from_white_is_turned(kind, planar):
+    peak = 1 if kind == np.float32 else np.iinfo(kind).max
+    samples = (np.linspace(0, 1, 48).reshape(6, 8, 1) * peak).astype(kind)
+    picture = read_picture(handmade.tiff(samples, photometric=0, planar=planar))
+    np.testing.assert_allclose(picture.pixels, peak - samples, rtol=1e-6)

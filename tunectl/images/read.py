@@ -120,6 +120,8 @@ def _read_tiff(file: BinaryIO, ask: Ask) -> Picture:
         pixels, alpha = _from_planes(file, pages[frame], header, ask.name)
     else:
         pixels, alpha = deep.read_pixels(file, "TIFF", ask.name, frame)
+    if header.photometric == tiff.FROM_WHITE and pixels.dtype.kind == "f":
+        np.subtract(1, pixels, out=pixels)  # libvips turns whole numbers alone
     extra, alpha = (alpha, None) if header.opaque else (None, alpha)
     picture = metadata.take_over(Picture(pixels, alpha, "TIFF", extra=extra), header.tags)
     picture.lost += header.lost

@@ -30,7 +30,7 @@ _LAYOUT |= {INNER, 400}  # point to further directories
 _LAYOUT |= {RESOURCES, LAYERS}  # Photoshop's: the former a thumbnail; both as they were before
 _LAYOUT |= {DNG_VERSION, 50707}  # what is written is developed
 COLOURS = {0: 1, 1: 1, 2: 3, 5: 4}  # by photometric kind: gray from white, gray, RGB, CMYK
-PALETTE, YCBCR, JPEG = 3, 6, 7
+FROM_WHITE, PALETTE, YCBCR, JPEG = 0, 3, 6, 7
 _DEFLATE = 8
 # By the libtiff in pyvips-binary.
 _NOT_UNPACKED = {34712: "JPEG 2000", 34887: "LERC", 34925: "LZMA", 50000: "zstd", 50001: "WebP"}
