@@ -19,6 +19,10 @@ from tunectl.learning.options import Options
 TINY_UNET = {"widths": [8, 12], "encoder": [1, 1], "decoder": [1]}
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # by a shell's &: children would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if (
+    getattr(signal, "SIGHUP", None) and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+):  # by nohup
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 Cli = Callable[..., tuple[int, str, str]]
 
 
