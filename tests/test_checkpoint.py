@@ -204,3 +204,16 @@ def rewrite(file: Path, change) -> None:
         content = json.loads(opened.metadata()[KEY])
     metadata = {KEY: json.dumps(change(content))}
     safetensors.torch.save_file(tensors, file, metadata)
+
+
+def test_what_is_not_a_number_is_neither_written_nor_read(tmp_path: Path, monkeypatch):
+    path, header = tmp_path / "m.safetensors", Header(network=Part("unet"), plain=True)
+    broken = {"network.a": torch.tensor([1.0, float("nan")])}
+    with pytest.raises(CorruptError, match="not numbers"):
+        checkpoint.write(path, header, broken)
+    assert not path.exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "_check_finite", lambda *_: None)
+        checkpoint.write(path, header, broken)
+    with pytest.raises(CorruptError, match="not numbers"):
+        checkpoint.read(path)

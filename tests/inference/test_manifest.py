@@ -15,7 +15,7 @@ from tunectl.inference import manifest as manifest_module
 from tunectl.inference.job import Asked, Job, Outcome
 from tunectl.inference.manifest import Manifest, Setup
 from tunectl.inference.places import stamp, stamps
-from tunectl.inference.plan import settle
+from tunectl.inference.settle import settle
 
 SETUP = Setup("m", "hash of m", {"quality": "auto"})
 

@@ -10,7 +10,8 @@ from PIL import Image
 from tunectl.errors import PictureError, ResourceError, UsageError
 from tunectl.images import plugins
 from tunectl.inference.job import PIPE, Asked, Job
-from tunectl.inference.plan import Layout, check_targets, plan, settle, shard
+from tunectl.inference.plan import Layout, plan, shard
+from tunectl.inference.settle import check_targets, settle
 
 PNG = b"\x89PNG\r\n\x1a\n"
 AUTO = [Asked()]

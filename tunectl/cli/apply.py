@@ -176,8 +176,9 @@ def apply(
         from tunectl.hashing import file_sha256
         from tunectl.inference.job import PIPE
         from tunectl.inference.manifest import Manifest
-        from tunectl.inference.plan import Layout, check_targets, plan, settle, unread
+        from tunectl.inference.plan import Layout, plan, unread
         from tunectl.inference.plan import shard as shard_of
+        from tunectl.inference.settle import check_targets, settle
 
         if PIPE in inputs or output == PIPE:
             _check_pipes(PIPE in inputs, output == PIPE, as_json, manifest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -15,28 +15,28 @@ import torch
 
 from tunectl import checkpoint
 from tunectl.device import pick_precision
-from tunectl.errors import DataError, ResourceError, UsageError, is_out_of_memory
-from tunectl.evaluation.cases import pair_up
+from tunectl.errors import ResourceError, is_out_of_memory
 from tunectl.hashing import file_sha256, size_and_time
 from tunectl.header import Header
 from tunectl.images import find_pictures
+from tunectl.knob import Knob
 from tunectl.learning.calibration import calibrate
 from tunectl.learning.curriculum import Curriculum
 from tunectl.learning.log import Log
 from tunectl.learning.loop import Watchers, fit, steps_of
 from tunectl.learning.options import Options
-from tunectl.learning.photos import Photos, list_photos, load_crops
 from tunectl.learning.place import Place
 from tunectl.learning.processes import Processes, joined
 from tunectl.learning.report import write_report
+from tunectl.learning.sources import read, split, split_words
 from tunectl.learning.state import RunFolder
-from tunectl.learning.table import Source, decode, files_of
-from tunectl.learning.validation import CROP_SIZE, CROPS, Folds, Validation
+from tunectl.learning.stepper import Report
+from tunectl.learning.table import Source, files_of
+from tunectl.learning.validation import Folds, Validation
 from tunectl.networks import Network
 from tunectl.tasks import Task
 from tunectl.tuners import Tunable
 
-HELD_OUT = 16  # every 16th photo, where no folder for validation is named
 CONFIG = "config.toml"
 
 
@@ -90,38 +90,22 @@ def _learn(
     device = processes.device
     precision = pick_precision(device, place.precision)
     steps = steps_of(model, place.compiled)
-    sources, held_out = _split(place)
-    run = _description(place, options, header, parent, sources, held_out)
+    learned, held_out = split(place)
+    run = _description(place, options, header, parent, learned, held_out)
     fresh = place.fresh and not processes.restarted
     if not processes.tell(folder.open(run, fresh) if processes.first else None):
         place.say(f"{place.output}: is finished already; --fresh trains it anew")
         return True
     options.pieces(processes.count)
-    photos = Photos(decode(sources, place.cached), options.patch, device)
-    for line in photos.left_out:
-        place.say(f"left out: {line}")
-    crops, unfit = load_crops(held_out, CROP_SIZE, CROPS, task.least)
-    for line in unfit:
-        place.say(f"left out of validation: {line}")
-    if options.gray == 1:  # colour is never seen
-        crops = [_in_gray(crop) for crop in crops]
+    photos, crops = read(place, options, task, learned, held_out, device)
     place.say(
         f"{photos.count} photos, {photos.megapixels:.1f} megapixels; {len(crops)} more for "
-        f"validation, {_split_words(place)}; {device}, {str(precision).removeprefix('torch.')}"
+        f"validation, {split_words(place)}; {device}, {str(precision).removeprefix('torch.')}"
     )
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     task.prepare(model, {path.stem: path for path in place.style_pictures().values()}, device)
-    knob = header.knob
-    levels = knob.levels if knob else header.level
+    knob, levels = header.knob, header.knob.levels if header.knob else header.level
     assert levels is not None
-    curriculum = Curriculum(
-        way=knob.way if knob else None,
-        levels=levels,
-        power=knob.power if knob else 1.0,
-        bias=options.bias,
-        seed=options.seed,
-        dual=knob is not None and knob.lowest < 0,
-    )
     log = Log(folder, place.board and processes.first)
     if processes.first:  # whatever could be refused has been
         folder.begin(run, fresh, photos.count)
@@ -134,7 +118,7 @@ def _learn(
         end = fit(
             model,
             task,
-            curriculum,
+            _curriculum(knob, levels, options),
             photos,
             options,
             precision,
@@ -159,22 +143,10 @@ def _learn(
         place.say("calibrating alpha on the validation photos")
         calibration = calibrate(Folds(model, device, precision), knob, crops, task)
         header = replace(header, knob=replace(knob, calibration=calibration))
-    provenance = {
-        "command": place.command,
-        "tunectl": version("tunectl"),
-        "torch": torch.__version__,
-        "seed": options.seed,
-        "steps": end.step,
-        "hours": round(end.seconds / 3600, 3),
-        "device": _device_name(device),
-        "processes": processes.count,
-        "data": {"folder": place.data.name, **run["data"]},
-        "parent": run["parent"],
-    }
     header = replace(
         header,
         dtype=place.dtype,
-        provenance=provenance,
+        provenance=_provenance(place, options, run, end, processes),
         licence=place.licence,
         card=place.card,
     )
@@ -184,11 +156,33 @@ def _learn(
     return True
 
 
-def _in_gray(crop: torch.Tensor) -> torch.Tensor:
-    """uint8 (C, H, W) of a photo, or of a pair of them, with equal channels."""
-    height, width = crop.shape[1:]
-    gray = crop.view(-1, 3, height, width).float().mean(1, keepdim=True).round().to(crop.dtype)
-    return gray.expand(-1, 3, -1, -1).reshape(crop.shape)
+def _curriculum(knob: Knob | None, levels: tuple[float, float], options: Options) -> Curriculum:
+    return Curriculum(
+        way=knob.way if knob else None,
+        levels=levels,
+        power=knob.power if knob else 1.0,
+        bias=options.bias,
+        seed=options.seed,
+        dual=knob is not None and knob.lowest < 0,
+    )
+
+
+def _provenance(
+    place: Place, options: Options, run: Mapping[str, Any], end: Report, processes: Processes
+) -> dict[str, Any]:
+    """What the model's file says of how it came about."""
+    return {
+        "command": place.command,
+        "tunectl": version("tunectl"),
+        "torch": torch.__version__,
+        "seed": options.seed,
+        "steps": end.step,
+        "hours": round(end.seconds / 3600, 3),
+        "device": _device_name(processes.device),
+        "processes": processes.count,
+        "data": {"folder": place.data.name, **run["data"]},
+        "parent": run["parent"],
+    }
 
 
 def _tensors(model: Network | Tunable) -> dict[str, torch.Tensor]:
@@ -198,52 +192,6 @@ def _tensors(model: Network | Tunable) -> dict[str, torch.Tensor]:
     if isinstance(model, Tunable):
         tensors |= {f"tuner.{name}": tensor for name, tensor in model.tuner.state_dict().items()}
     return tensors
-
-
-def _split(place: Place) -> tuple[list[Source], list[Source]]:
-    """What to train on, and what to validate on."""
-    names = list_photos(place.data, place.exclude)
-    sources: list[Source] = list(names)
-    if place.noisy is not None:
-        sources = list(pair_up(names, place.data, place.noisy, place.endings))
-    held_out = sources[::HELD_OUT]
-    if place.validation is not None and place.noisy is not None:
-        listed = list_photos(place.validation)
-        held_out = list(pair_up(listed, place.validation, place.noisy, place.endings))
-        _refuse_shared_halves(sources, held_out)
-    elif place.validation is not None:
-        held_out = list(list_photos(place.validation))
-    kept = set(map(_real, held_out))
-    left = [one for one in sources if _real(one) not in kept]
-    if not left and place.validation is not None:
-        raise UsageError(
-            f"{place.validation}: holds every photo of --data", "leave some of them to learn from"
-        )
-    return left or sources, held_out
-
-
-def _refuse_shared_halves(sources: Sequence[Source], held_out: Sequence[Source]) -> None:
-    """Photos to train and to validate on may be called alike, but both look for their halves in
-    one folder. Raises DataError."""
-    owners = {noisy: clean for clean, noisy in map(_real, sources)}
-    learned = {clean for clean, _ in map(_real, sources)}
-    for clean, noisy in map(_real, held_out):
-        if clean not in learned and noisy in owners:
-            raise DataError(
-                f"{noisy}: would be the other half of {owners[noisy]} and of {clean}",
-                "give the photos of --validation other names than those of --data",
-            )
-
-
-def _real(source: Source) -> tuple[str, ...]:
-    """By which a source is told from others, whatever way its files are named."""
-    return tuple(os.path.realpath(path) for path in files_of(source))
-
-
-def _split_words(place: Place) -> str:
-    if place.validation is not None:
-        return f"of {place.validation.name}"
-    return f"every {HELD_OUT}th"
 
 
 def _description(

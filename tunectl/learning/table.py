@@ -49,7 +49,7 @@ def decode(sources: Sequence[Source], cached: bool = False) -> Table:
         found, arrays = _Found(), []
         for array in found.read(sources):
             arrays.append(array.reshape(-1, array.shape[2]))
-        return found.table(np.concatenate(arrays) if arrays else _nothing())
+        return found.table(_joined(arrays) if arrays else _nothing())
     place = platformdirs.user_cache_path("tunectl") / "photos" / _key(sources)
     pixels, facts = place.with_suffix(".u8"), place.with_suffix(".json")
     known = _decoded(pixels, facts, sources)
@@ -144,6 +144,16 @@ def _key(sources: Sequence[Source]) -> str:
             lines.append(f"{path.resolve()} {size} {time}")
         lines.append("")
     return hashlib.sha256(os.fsencode("\n".join(lines))).hexdigest()[:32]
+
+
+def _joined(arrays: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """One after the other; each is let go of as soon as it is copied, or memory would hold both."""
+    rows = [len(array) for array in arrays]
+    joined = np.empty((sum(rows), arrays[0].shape[1]), np.uint8)
+    for end in reversed(np.cumsum(rows).tolist()):
+        array = arrays.pop()
+        joined[end - len(array) : end] = array
+    return joined
 
 
 def _nothing() -> NDArray[np.uint8]:

@@ -1,0 +1,102 @@
+"""What happens to each planned job: what is there already, and what every result would fail at."""
+
+from __future__ import annotations
+
+import os
+from collections import ChainMap
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from tunectl.errors import ResourceError, UsageError
+from tunectl.images.plugins import PACKAGES, opener
+from tunectl.inference.job import Job
+from tunectl.inference.manifest import RESTORED, UP_TO_DATE, Manifest
+from tunectl.inference.places import exists, full_name, is_remote, key_of, stamps
+
+POLICIES = ("error", "skip", "overwrite", "rename")
+
+
+def settle(
+    jobs: Sequence[Job],
+    if_exists: str,
+    manifest: Manifest | None = None,
+    elsewhere: Sequence[Job] = (),
+) -> list[Job]:
+    """Decide what happens where an output exists already. Raises UsageError if that is an error.
+
+    `elsewhere` are the jobs of all shards, whose outputs no other name may become. What the
+    manifest knows to be up to date is skipped. What it knows to be an older result of ours is
+    written anew, whatever `if_exists` says, but for one in place by the same model: that would be
+    restored twice, and is left unless overwriting is asked for.
+    """
+    if if_exists not in POLICIES:
+        raise UsageError(f"--if-exists {if_exists!r} is not known", f"known: {', '.join(POLICIES)}")
+    taken = {key_of(job.output) for job in (*jobs, *elsewhere) if job.output}
+    outputs = [job.output for job in jobs if job.output]
+    sources = [job.source for job in jobs if job.source and manifest]
+    stamped = stamps([*outputs, *sources])
+    settled, there = [], []
+    for job in jobs:
+        if job.output is None or full_name(job.output) not in stamped:
+            settled.append(replace(job, new=if_exists != "overwrite"))
+            continue
+        known = manifest.look(job, stamped) if manifest else None
+        if known == "fresh":
+            settled.append(replace(job, skip=UP_TO_DATE))
+        elif job.output == job.source:
+            twice = known == "restored" and if_exists != "overwrite"
+            stamp = stamped[full_name(job.output)]
+            settled.append(replace(job, skip=RESTORED) if twice else replace(job, stamp=stamp))
+        elif known == "ours":
+            settled.append(job)
+        elif if_exists == "rename":
+            settled.append(_renamed(job, taken, manifest, stamped))
+        else:
+            settled.append(replace(job, skip="exists") if if_exists == "skip" else job)
+            there.append(job.target)
+    if there and if_exists == "error":
+        others = f", and {len(there) - 1} more" if len(there) > 1 else ""
+        raise UsageError(
+            f"{there[0]}: exists already{others}", "add --if-exists overwrite, skip or rename"
+        )
+    return settled
+
+
+def check_targets(jobs: Sequence[Job]) -> None:
+    """Raise for what every result would fail at: ResourceError where none of their folders may be
+    written to, PictureError where a format's package is missing."""
+    jobs = [job for job in jobs if not job.skip]
+    folders = {job.output.parent for job in jobs if job.output and not is_remote(job.output)}
+    closed = [folder for folder in map(_nearest, folders) if not os.access(folder, os.W_OK)]
+    if closed and len(closed) == len(folders):
+        raise ResourceError(f"{closed[0]}: may not be written to", "name another folder with -o")
+    for kind, job in {job.kind: job for job in jobs}.items():
+        if kind in PACKAGES:
+            opener(kind, job.target)
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the nearest above it that is there."""
+    folder = Path(full_name(folder))
+    return next(above for above in (folder, *folder.parents) if exists(above))
+
+
+def _renamed(
+    job: Job, taken: set[str], manifest: Manifest | None, stamped: dict[str, str | None]
+) -> Job:
+    """The job with the first number after its output's name that neither the disk nor this plan
+    has, which is then taken; or with that of a result of it that the manifest knows."""
+    assert job.output is not None
+    number, known = 1, None
+    while True:
+        number += 1
+        output = job.output.with_stem(f"{job.output.stem}_{number}")
+        if key_of(output) in taken:
+            continue
+        there, other = exists(output), replace(job, output=output)
+        if there and manifest and manifest.made_from(other):
+            known = manifest.look(other, ChainMap(stamps([output]), stamped))
+        if known or not there:
+            taken.add(key_of(output))
+            return replace(other, skip=UP_TO_DATE if known == "fresh" else "", new=not there)
