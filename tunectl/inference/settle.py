@@ -46,7 +46,8 @@ def settle(
             settled.append(replace(job, skip=UP_TO_DATE))
         elif job.output == job.source:
             twice = known == "restored" and if_exists != "overwrite"
-            stamp = stamped[full_name(job.output)]
+            here = not is_remote(job.output)  # stores may say it otherwise in a list
+            stamp = stamped[full_name(job.output)] if here else None
             settled.append(replace(job, skip=RESTORED) if twice else replace(job, stamp=stamp))
         elif known == "ours":
             settled.append(job)
