@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -19,10 +18,12 @@ from tunectl.errors import AlphaError, UsageError
 from tunectl.header import Header
 from tunectl.inference.compose import as_gray, compose
 from tunectl.inference.engine import Engine
+from tunectl.inference.engines import Engines
 from tunectl.inference.execution import Execution
 from tunectl.inference.samples import (
     apart,
     enlarged,
+    evidence,
     is_gray,
     open_upright,
     planes,
@@ -33,11 +34,10 @@ from tunectl.inference.tiles import Step
 from tunectl.inference.windows import Windows
 from tunectl.knob import Alpha, Knob, check_alpha, check_one
 from tunectl.networks import Network
-from tunectl.tasks import Evidence, Task, build_task
+from tunectl.tasks import Task, build_task
 from tunectl.tuners import Tunable
 
 Picture = TypeVar("Picture", Tensor, Image.Image, NDArray[np.generic])
-KEPT_FOLDS = 4
 Way = tuple[Step, list[Engine]]
 MAPPED = "map"  # the key of the engine that takes alpha per pixel
 
@@ -54,7 +54,7 @@ class Model:
         self.execution = execution
         self.windows = Windows(execution, self._base.stride, self._with_tuner)
         self._one_at_a_time = threading.RLock()
-        self._engines: OrderedDict[Alpha | str | None, Engine] = OrderedDict()
+        self._engines = Engines(execution)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_one_at_a_time"}
@@ -204,7 +204,7 @@ class Model:
         """
         knob, task, level = self._knob(), self._task, None
         if task is not None:
-            level = task.estimate(_evidence(pixels, tables, seen))
+            level = task.estimate(evidence(pixels, tables, seen))
         if level is None:
             raise AlphaError(
                 "how strongly to apply this model cannot be told from the picture",
@@ -221,7 +221,7 @@ class Model:
         """What to know of a picture, given as in `estimate`, in which the model finds nothing."""
         if self._task is None:
             return None
-        return self._task.doubt(_evidence(pixels, tables, seen))
+        return self._task.doubt(evidence(pixels, tables, seen))
 
     def run(
         self,
@@ -297,29 +297,22 @@ class Model:
             if mapped:
                 # Between the knots it is mixed, and nothing lies beyond them.
                 scale = check_one(1.0 if alpha is None else alpha, lowest=self._knob().lowest)
-                engine = self._engine(MAPPED)
+                engine = self._engines.get(MAPPED, self._mapped)
             else:
                 engine = self._engine(alpha, extrapolate)
             chroma = None if chroma_alpha is None else self._engine(chroma_alpha, extrapolate)
         step = compose(engine, scale, chroma, blend, keep_colours)
         return step, [engine] if chroma is None else [engine, chroma]
 
-    def _engine(self, alpha: Alpha | str | None, extrapolate: bool = False) -> Engine:
-        if self.tunable and alpha is not None and not isinstance(alpha, str):
+    def _engine(self, alpha: Alpha | None, extrapolate: bool = False) -> Engine:
+        if self.tunable and alpha is not None:
             alpha = check_alpha(alpha, extrapolate, self._knob().lowest)
-        if alpha not in self._engines:
-            if isinstance(alpha, str):
-                self._knob()
-                assert isinstance(self.network, Tunable)
-                network: nn.Module = self.network.mapped()
-            else:
-                network = self.fold(alpha, extrapolate=extrapolate)
-            how = self.execution
-            self._engines[alpha] = Engine(network, how.device, how.precision, how.ensemble)
-            if len(self._engines) > KEPT_FOLDS:
-                self._engines.popitem(last=False)
-        self._engines.move_to_end(alpha)
-        return self._engines[alpha]
+        return self._engines.get(alpha, lambda: self.fold(alpha, extrapolate=extrapolate))
+
+    def _mapped(self) -> nn.Module:
+        self._knob()
+        assert isinstance(self.network, Tunable)
+        return self.network.mapped()
 
     def _run(self, way: Way, source: Tensor, mask: Tensor | None) -> Tensor:
         channels, height, width = source.shape
@@ -352,14 +345,3 @@ class Model:
             opacity = enlarged(opacity, self.scale)
             restored = np.concatenate([restored, opacity[..., None]], axis=2)
         return restored[..., 0] if array.ndim == 2 else restored
-
-
-def _evidence(
-    pixels: NDArray[Any],
-    tables: Mapping[int, Sequence[int]] | None,
-    seen: NDArray[np.bool_] | None,
-) -> Evidence:
-    colours, opacity = apart(pixels[..., None] if pixels.ndim == 2 else pixels)
-    if seen is None and opacity is not None and not opacity.all():
-        seen = opacity > 0
-    return Evidence(samples(colours), tables, seen)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate
 from tunectl.errors import UsageError
 from tunectl.images import read_picture
 from tunectl.images.arrays import new_array
-from tunectl.tasks.base import eight_bit_scale
+from tunectl.tasks.base import Evidence, eight_bit_scale
 
 STRIP = 64  # rows that are in memory at once
 
@@ -60,6 +60,19 @@ def apart(pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
             "give (H, W), (H, W, 3) or (H, W, 4)",
         )
     return (pixels[..., :3], pixels[..., 3]) if pixels.shape[2] == 4 else (pixels, None)
+
+
+def evidence(
+    pixels: NDArray[Any],
+    tables: Mapping[int, Sequence[int]] | None,
+    seen: NDArray[np.bool_] | None,
+) -> Evidence:
+    """What an array, (H, W) or as `apart` takes it, tells of itself; `tables` and `seen` are as
+    `Evidence` has them, the latter by default what is not transparent."""
+    colours, opacity = apart(pixels[..., None] if pixels.ndim == 2 else pixels)
+    if seen is None and opacity is not None and not opacity.all():
+        seen = opacity > 0
+    return Evidence(samples(colours), tables, seen)
 
 
 def as_seen(pixels: NDArray[Any]) -> NDArray[Any]:
