@@ -100,6 +100,13 @@ def test_float_tiff(order, planar, channels):
     assert by_libvips(encode_picture(picture, "TIFF")).tobytes() == samples.tobytes()
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+@pytest.mark.parametrize("planar", [False, True])
+def test_floats_of_another_length_are_refused(planar, dtype):
+    with pytest.raises(PictureError, match=f"floats of {8 * dtype().itemsize} bits"):
+        read_picture(handmade.tiff(FLOAT[..., :3].astype(dtype), planar=planar))
+
+
 @pytest.mark.parametrize("wrong", [-0.25, 1.5, np.nan, np.inf])
 def test_floats_outside_0_to_1_are_refused(wrong):
     samples = FLOAT[..., :3].copy()

@@ -111,6 +111,26 @@ def test_strip_leaves_the_profile_and_which_way_is_up():
         assert b"maker" not in data
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_strip_leaves_what_a_camera_says_of_colours(kind):
+    given = read_picture(saved(Image.fromarray(LOW), "JPEG"))
+    exif = Image.Exif()
+    exif[0x010F] = "a maker"
+    exif.get_ifd(0x8769)[0xA001] = 65535  # of no standard: as the next tag says
+    exif.get_ifd(0x8769)[0xA005] = {1: "R03"}  # Adobe RGB, to cameras
+    given.exif = exif.tobytes()
+    found = Image.Exif()
+    found.load(read_picture(encode_picture(given, kind, strip_metadata=True)).exif)
+    assert 0x010F not in found
+    assert found.get_ifd(0x8769)[0xA001] == 65535
+    assert found.get_ifd(0xA005)[1] == "R03"
+    given.icc = SRGB  # which says it better
+    assert read_picture(encode_picture(given, kind, strip_metadata=True)).exif is None
+    exif.get_ifd(0x8769)[0xA001] = 1  # as all do who see no tag
+    given.icc, given.exif = None, exif.tobytes()
+    assert read_picture(encode_picture(given, kind, strip_metadata=True)).exif is None
+
+
 def test_a_profile_of_the_wrong_kind_is_not_written():
     given = read_picture(handmade.png(LOW[..., :1]))
     given.icc = SRGB

@@ -18,8 +18,9 @@ from tunectl.images import Picture, encode_picture, read_picture, write_picture
 from tunectl.inference import batch
 from tunectl.inference.batch import AHEAD, Files, Tally, run
 from tunectl.inference.job import Asked, Job, Outcome
-from tunectl.inference.restore import Restored, Strength
+from tunectl.inference.restore import Restored
 from tunectl.inference.settle import settle
+from tunectl.inference.strength import Strength
 
 PIXELS = np.arange(5 * 6 * 3, dtype=np.uint8).reshape(5, 6, 3)
 STRENGTHS = {Asked(): Strength(), Asked(0.5): Strength(alpha=0.5)}

@@ -32,6 +32,7 @@ from tunectl.inference.find import find_model
 from tunectl.inference.interpolate import fold_file, join_files, mix_files
 from tunectl.inference.load import load
 from tunectl.inference.model import Model
+from tunectl.inference.strength import Strength
 from tunectl.inference.tiles import Grid, run_tiled, shrink
 from tunectl.networks import (
     NETWORKS,
@@ -117,7 +118,9 @@ def test_instance_norms_see_the_whole_picture(monkeypatch: pytest.MonkeyPatch):
     assert torch.equal(in_8_bits(restored(256)), in_8_bits(restored(2048)))
     inks = np.zeros((400, 700, 4), np.uint8)
     with pytest.raises(UsageError, match="CMYK"):
-        Model(header, network, Execution(CPU, torch.float32, 256)).run(inks, inks.copy())
+        Model(header, network, Execution(CPU, torch.float32, 256)).run(
+            inks, inks.copy(), Strength()
+        )
 
 
 def test_a_picture_is_shrunk_by_averaging_its_pixels():
@@ -378,7 +381,7 @@ def test_cmyk_is_three_inks_and_black(tunable_file: Path):
     model = load(tunable_file, device="cpu", precision="fp32")
     inks = np.random.default_rng(0).random((20, 24, 4)).astype(np.float32)
     restored = np.empty_like(inks)
-    model.run(inks, restored, alpha=0.5)
+    model.run(inks, restored, Strength(0.5))
     np.testing.assert_allclose(
         restored[..., :3], 1 - model(1 - inks[..., :3], alpha=0.5), atol=1e-5
     )
@@ -464,7 +467,7 @@ def test_results_in_floats_lie_in_the_range(plain_file: Path):
     model = load(plain_file, device="cpu", precision="fp32")
     picture = np.random.default_rng(0).choice([0, 1], (40, 40, 3)).astype(np.float32)
     sink = np.empty_like(picture)
-    model.run(picture, sink)
+    model.run(picture, sink, Strength())
     assert (sink.min(), sink.max()) == (0, 1)
 
 

@@ -165,6 +165,19 @@ def test_results_beside_their_inputs_are_no_inputs_of_the_next_run():
     assert [job.target for job in named] == ["in/a_clean_clean.png"]
 
 
+def test_results_that_got_a_number_are_no_inputs():
+    pictures("in/a.png", "in/b_2.png")
+    layout = Layout(suffix="_clean", numbered=True)
+    for run in range(4):
+        jobs = settle(plan(["in"], AUTO, layout), "rename")
+        number = f"_{run + 1}" if run else ""
+        made = [f"in/a_clean{number}.png", f"in/b_2_clean{number}.png"]
+        assert list(pairs(jobs).items()) == list(zip(["in/a.png", "in/b_2.png"], made, strict=True))
+        pictures(*made)
+    named = plan(["in/a_clean_2.png"], AUTO, layout)
+    assert [job.target for job in named] == ["in/a_clean_2_clean.png"]
+
+
 def test_what_is_done_where_an_output_exists():
     pictures("in/a.png", "in/a_2.png", "in/b.png", "out/a.png")
     jobs = plan(["in"], AUTO, Layout("out"))

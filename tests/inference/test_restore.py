@@ -11,7 +11,8 @@ from tunectl.errors import AlphaError
 from tunectl.images import Picture, arrays
 from tunectl.inference.load import load
 from tunectl.inference.model import Model
-from tunectl.inference.restore import Strength, restore
+from tunectl.inference.restore import restore
+from tunectl.inference.strength import Strength
 
 
 @pytest.fixture

@@ -124,7 +124,9 @@ def test_a_finished_run_is_left_as_it_is(photos: Path, tmp_path: Path, options: 
     train(where, options)
     before = output.stat()
     train(where, options)
-    assert "finished already" in said[-1]
+    assert "finished already; --fresh" in said[-1]
+    train(dataclasses.replace(where, card="another"), options)
+    assert "finished already, and keeps its card; --fresh" in said[-1]
     assert output.stat() == before
     with pytest.raises(UsageError, match="was trained with seed 0, not 1"):
         train(where, dataclasses.replace(options, seed=1))

@@ -13,7 +13,8 @@ from tunectl import checkpoint
 from tunectl.errors import AlphaError, UsageError
 from tunectl.images import Picture, read_rgb8
 from tunectl.inference.load import load
-from tunectl.inference.restore import Strength, restore
+from tunectl.inference.restore import restore
+from tunectl.inference.strength import Strength
 from tunectl.learning import jobs
 from tunectl.learning.options import Options
 from tunectl.tasks import build_task

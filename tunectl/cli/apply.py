@@ -12,7 +12,7 @@ import typer
 from tunectl.cli import choices as c
 from tunectl.cli import console
 from tunectl.cli.outcomes import errors_as_json, print_plan, run_and_tell, setup_of
-from tunectl.cli.strength import check_strengths, parse_strengths
+from tunectl.cli.strength import check_strengths, parse_strengths, read_map
 from tunectl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def apply(
         bool,
         typer.Option(
             "--strip-metadata",
-            help="Leave out EXIF, XMP, IPTC, comments and density; profile and orientation stay.",
+            help="Leave out EXIF, XMP, IPTC, comments and density; colours and orientation stay.",
         ),
     ] = False,
     in_place: Annotated[
@@ -189,7 +189,8 @@ def apply(
         _check_engine(engine, workers, PIPE in (*inputs, output))
         if alpha_map and "auto" in map(str.strip, (alpha or "").split(",")):
             raise UsageError("--alpha-map scales one alpha, not auto", "leave --alpha away")
-        layout = Layout(output, suffix, f".{ending}" if ending else "", in_place)
+        numbered = if_exists == "rename"
+        layout = Layout(output, suffix, f".{ending}" if ending else "", in_place, numbered)
         left = unread(inputs)
         if left and not quiet:
             console.say(f"left alone: {left}")
@@ -220,6 +221,7 @@ def apply(
             return
         from tunectl.inference.batch import Files
         from tunectl.inference.load import load
+        from tunectl.inference.strength import Strength
 
         loaded = load(model, device=device, precision=precision, tile=tile, ensemble=ensemble)
         if style:
@@ -227,16 +229,14 @@ def apply(
 
             shares = c.parse_numbers(style_shares, "--style-shares") if style_shares else []
             set_styles(loaded, style, shares)
-        strengths = check_strengths(
-            loaded,
-            model,
-            (job.asked for job in jobs),
-            extrapolate,
-            chroma_alpha,
-            alpha_map,
-            blend,
-            keep_colours,
+        strength = Strength(
+            chroma_alpha=chroma_alpha,
+            alpha_map=read_map(alpha_map) if alpha_map else None,
+            blend=blend,
+            keep_colours=keep_colours,
+            extrapolate=extrapolate,
         )
+        strengths = check_strengths(loaded, model, (job.asked for job in jobs), strength)
         stdin = sys.stdin.buffer.read() if PIPE in inputs else b""
         files = Files(frame, max_pixels, fineness, strip_metadata, stdin)
         from tunectl.inference import batch

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tunectl.inference.job import Asked, Job, Outcome
     from tunectl.inference.manifest import Manifest, Setup
     from tunectl.inference.model import Model
-    from tunectl.inference.restore import Strength
+    from tunectl.inference.strength import Strength
 
     Runner = Callable[..., Tally]
 

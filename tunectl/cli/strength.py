@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from tunectl.inference.job import Asked
     from tunectl.inference.model import Model
-    from tunectl.inference.restore import Strength
+    from tunectl.inference.strength import Strength
 
 
 def parse_strengths(alpha: str | None, level: str | None, extrapolate: bool) -> list[Asked]:
@@ -39,40 +40,26 @@ def parse_strengths(alpha: str | None, level: str | None, extrapolate: bool) -> 
 
 
 def check_strengths(
-    model: Model,
-    name: str,
-    asked: Iterable[Asked],
-    extrapolate: bool,
-    chroma_alpha: float | None,
-    alpha_map: Path | None,
-    blend: float,
-    keep_colours: bool,
+    model: Model, name: str, asked: Iterable[Asked], strength: Strength
 ) -> dict[Asked, Strength]:
-    """All that decides how strong, checked against the model before any picture is opened."""
+    """Of each strength that is asked for, `strength` with its alpha, which is None where the
+    picture decides; checked against the model before any picture is opened."""
     from tunectl.inference.job import Asked
-    from tunectl.inference.restore import Strength
 
-    mask = None if alpha_map is None else _read_map(alpha_map)
     strengths = {}
     for one in dict.fromkeys(asked):
         if not model.tunable and one != Asked():
             raise UsageError(f"{name}: is a plain model without a knob", "leave --alpha away")
         alpha = model.alpha(one.level) if one.level is not None else one.alpha
-        if mask is not None and isinstance(alpha, tuple):
+        if strength.alpha_map is not None and isinstance(alpha, tuple):
             raise UsageError("--alpha-map scales one alpha", "give one, or leave --alpha away")
-        model.check(
-            0.0 if model.tunable and alpha is None else alpha,  # to be read from the picture
-            mapped=mask is not None,
-            chroma_alpha=chroma_alpha,
-            blend=blend,
-            keep_colours=keep_colours,
-            extrapolate=extrapolate,
-        )
-        strengths[one] = Strength(alpha, chroma_alpha, mask, blend, keep_colours, extrapolate)
+        strengths[one] = replace(strength, alpha=alpha)
+        unread = model.tunable and alpha is None
+        model.check(replace(strength, alpha=0.0) if unread else strengths[one])
     return strengths
 
 
-def _read_map(path: Path) -> NDArray[Any]:
+def read_map(path: Path) -> NDArray[Any]:
     """The samples (H, W) of a gray picture, as a viewer turns it. Raises PictureError."""
     from tunectl.images import read_picture
     from tunectl.images.decode8 import gray_if_gray

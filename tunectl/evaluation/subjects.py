@@ -10,6 +10,7 @@ from tunectl.errors import UsageError
 from tunectl.evaluation.cases import Case, Cases
 from tunectl.evaluation.metrics import mean, psnr
 from tunectl.inference.model import Model
+from tunectl.inference.strength import Strength
 
 REACH = 0.15  # of alpha: how far from the calibrated one the best is looked for
 Restore = Callable[[Tensor, float | None], Tensor]  # (1, C, H, W) in [0, 1], level to the same
@@ -78,7 +79,7 @@ class Fixed(AtAlpha):
         self.alpha = alpha
 
     def check(self, levels: Sequence[float | None]) -> None:
-        self.model.check(self.alpha)
+        self.model.check(Strength(self.alpha))
 
     def choose(self, case: Case) -> float:
         return self.alpha

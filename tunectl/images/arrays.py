@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 from tunectl.errors import ResourceError
 
 LARGE = 1 << 30  # bytes of samples above which an array lives in a file
+STRIP = 64  # rows that are looked at at once
 
 
 def new_array(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
@@ -45,6 +46,12 @@ def release(array: NDArray[Any]) -> None:
     mapping = getattr(array, "_mmap", None)
     if isinstance(mapping, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def is_gray(pixels: NDArray[Any]) -> bool:
+    """Whether all channels of (H, W, C) are equal; a strip is in memory at a time."""
+    strips = (pixels[top : top + STRIP] for top in range(0, len(pixels), STRIP))
+    return all(bool((strip == strip[..., :1]).all()) for strip in strips)
 
 
 def _mapped(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:

@@ -20,6 +20,7 @@ from PIL import (
 
 from tunectl.errors import PictureError
 from tunectl.images import around, boxes, jxl, metadata, plugins
+from tunectl.images.arrays import is_gray
 from tunectl.images.ask import Ask
 from tunectl.images.guard import pillow_warnings
 from tunectl.images.picture import Picture
@@ -132,6 +133,4 @@ def _planes(image: Image.Image, ask: Ask) -> tuple[NDArray[Any], NDArray[Any] | 
 
 def gray_if_gray(pixels: NDArray[Any]) -> NDArray[Any]:
     """One channel of a picture drawn from a palette, if all that it shows is gray."""
-    if (pixels == pixels[..., :1]).all():
-        return pixels[..., :1]
-    return pixels
+    return pixels[..., :1] if is_gray(pixels) else pixels

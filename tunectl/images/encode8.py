@@ -33,7 +33,7 @@ def encode(picture: Picture, kind: str, quality: int | str, name: str) -> bytes:
         pixels = upright(pixels, metadata.orientation(exif))
         exif = metadata.upright(exif)
     elif kind in _REBUILT and not _can_be_rebuilt(exif):
-        exif = metadata.only_orientation(exif)
+        exif = metadata.only_what_shows(exif, picture.icc is not None)
     if kind == "JXL" and picture.icc and not metadata.is_srgb(picture.icc):
         raise PictureError(f"{name}: the JPEG XL package writes no profile", "write a PNG instead")
     if picture.dpi and not exif and kind not in _DENSE:

@@ -15,6 +15,7 @@ from PIL import Image, ImageCms
 from tunectl.images import ifd
 from tunectl.images.picture import Picture
 
+COLOUR_SPACE, SRGB, INTEROP_INDEX = 40961, 1, 1
 ORIENTATION, X_DENSITY, Y_DENSITY, DENSITY_UNIT = 274, 282, 283, 296
 _PREFIX = b"Exif\0\0"
 _THUMBNAIL_OFFSETS = (513, 273)  # where a thumbnail's bytes start: as JPEG, as strips
@@ -116,12 +117,21 @@ def upright(exif: bytes | None) -> bytes | None:
     return _PREFIX + bytes(data)
 
 
-def only_orientation(exif: bytes | None) -> bytes | None:
-    """EXIF bytes with the orientation alone, without which the picture would turn, or None."""
-    turned = orientation(exif)
-    if turned == 1:
-        return None
-    return pack_exif({ORIENTATION: ifd.value(ifd.SHORT, [turned], "little")}, "little")
+def only_what_shows(exif: bytes | None, profiled: bool) -> bytes | None:
+    """EXIF bytes with what the picture would look different without, or None: which way up it is,
+    and, where no profile tells its colours, that they are not sRGB's, as cameras say Adobe RGB."""
+    tags, order = unpack_exif(exif)
+    kept: ifd.Directory = {}
+    if (turned := orientation(exif)) != 1:
+        kept[ORIENTATION] = ifd.value(ifd.SHORT, [turned], order)
+    camera = tags.get(ifd.EXIF)
+    if isinstance(camera, dict) and not profiled:
+        space, interop = camera.get(COLOUR_SPACE), camera.get(ifd.INTEROP)
+        if isinstance(space, ifd.Value) and ifd.numbers(space, order) != [SRGB]:
+            kept[ifd.EXIF] = colours = ifd.Directory({COLOUR_SPACE: space})
+            if isinstance(interop, dict) and INTEROP_INDEX in interop:
+                colours[ifd.INTEROP] = {INTEROP_INDEX: interop[INTEROP_INDEX]}
+    return pack_exif(kept, order)
 
 
 def of_density(dpi: tuple[float, float]) -> bytes:

@@ -46,6 +46,8 @@ class TiffHeader:
 
     width: int
     height: int
+    bits: int
+    floating: bool
     photometric: int
     compression: int
     planes: int  # that lie apart; 0 where samples lie side by side
@@ -84,6 +86,8 @@ def read_header(file: BinaryIO, at: int) -> TiffHeader:
     return TiffHeader(
         number(WIDTH, 0),
         number(HEIGHT, 0),
+        bits=number(BITS, 1),
+        floating=number(SAMPLE_FORMAT, 1) == 3,
         photometric=number(PHOTOMETRIC, -1),
         compression=number(COMPRESSION, 1),
         planes=number(CHANNELS, 1) if number(PLANES, 1) == 2 else 0,
@@ -101,6 +105,11 @@ def check(header: TiffHeader, name: str) -> None:
     if not usual and not (shown == YCBCR and header.compression == JPEG):
         raise PictureError(
             f"{name}: has colours of TIFF kind {shown}", "convert it to RGB, CMYK or gray first"
+        )
+    if header.bits > 32 or (header.floating and header.bits != 32):
+        raise PictureError(
+            f"{name}: has {'floats' if header.floating else 'samples'} of {header.bits} bits",
+            "convert it to 8 or 16 bits a sample, or to floats of 32 bits from 0 to 1",
         )
     if header.planes and header.multiplied:
         raise PictureError(

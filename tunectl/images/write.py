@@ -54,8 +54,8 @@ def write_picture(
     writes JPEG, AVIF and HEIC at quality 95, 4:4:4, and a JPEG that was one with its own tables
     if they are at least as fine; "keep" writes a JPEG with exactly the tables it had; 1 to 100 is
     taken as it is. `strip_metadata` leaves out EXIF, XMP, IPTC, words and density, but keeps the
-    profile and which way up the picture is. Raises PictureError where the format cannot hold the
-    picture.
+    profile, or else what EXIF tells of colours, and which way up the picture is. Raises
+    PictureError where the format cannot hold the picture.
     """
     kind = kind or output_format(path)
     with atomic_write(path) as file:
@@ -121,7 +121,7 @@ def _encode(
 
 
 def _stripped(picture: Picture) -> Picture:
-    exif = metadata.only_orientation(picture.exif)
+    exif = metadata.only_what_shows(picture.exif, picture.icc is not None)
     colour = [chunk for chunk in picture.chunks if chunk[0] in png.COLOUR]
     return replace(picture, exif=exif, xmp=None, iptc=None, comment=None, dpi=None, chunks=colour)
 

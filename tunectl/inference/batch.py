@@ -19,7 +19,8 @@ from tunectl.inference import places
 from tunectl.inference.job import Asked, Job, Outcome
 from tunectl.inference.model import Model
 from tunectl.inference.places import content, write
-from tunectl.inference.restore import Restored, Strength, restore
+from tunectl.inference.restore import Restored, restore
+from tunectl.inference.strength import Strength
 
 AHEAD = 2  # pictures that wait decoded, and results that wait to be encoded: this bounds memory
 

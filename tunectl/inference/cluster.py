@@ -20,7 +20,7 @@ from tunectl.inference.execution import Execution
 from tunectl.inference.job import Asked, Job, Outcome
 from tunectl.inference.model import Model
 from tunectl.inference.places import sha256
-from tunectl.inference.restore import Strength
+from tunectl.inference.strength import Strength
 
 SOURCES = 4  # pictures a task: enough that a worker reads and writes while it restores
 RETRIES = 3  # of a task whose worker died

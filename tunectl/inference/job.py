@@ -12,6 +12,17 @@ from tunectl.knob import Alpha
 PIPE = "-"  # names standard input and standard output
 
 
+def with_number(path: Path, number: int) -> Path:
+    """The name that a result gets, from 2 on, where its own is taken."""
+    return path.with_stem(f"{path.stem}_{number}")
+
+
+def without_number(path: Path) -> Path | None:
+    """The name that got a number to become this one; None of one without."""
+    stem, _, number = path.stem.rpartition("_")
+    return path.with_stem(stem) if stem and number.isdecimal() and int(number) > 1 else None
+
+
 @dataclass(frozen=True)
 class Asked:
     """One strength as it was asked for: an alpha, a level, or neither, which means auto."""

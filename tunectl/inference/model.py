@@ -6,7 +6,7 @@ import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, NamedTuple, TypeVar, Unpack, overload
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from tunectl.errors import AlphaError, UsageError
 from tunectl.header import Header
+from tunectl.images.arrays import is_gray
 from tunectl.inference.compose import as_gray, compose
 from tunectl.inference.engine import Engine
 from tunectl.inference.engines import Engines
@@ -24,12 +25,12 @@ from tunectl.inference.samples import (
     apart,
     enlarged,
     evidence,
-    is_gray,
     open_upright,
     planes,
     samples,
     through_array,
 )
+from tunectl.inference.strength import How, Strength
 from tunectl.inference.tiles import Step
 from tunectl.inference.windows import Windows
 from tunectl.knob import Alpha, Knob, check_alpha, check_one
@@ -38,8 +39,15 @@ from tunectl.tasks import Task, build_task
 from tunectl.tuners import Tunable
 
 Picture = TypeVar("Picture", Tensor, Image.Image, NDArray[np.generic])
-Way = tuple[Step, list[Engine]]
 MAPPED = "map"  # the key of the engine that takes alpha per pixel
+
+
+class _Way(NamedTuple):
+    """What happens to a window, by which engines, and alpha per pixel."""
+
+    step: Step
+    engines: list[Engine]
+    mask: Tensor | None
 
 
 class Model:
@@ -113,12 +121,7 @@ class Model:
         picture: str | Path,
         alpha: Alpha | None = None,
         level: float | None = None,
-        *,
-        alpha_map: NDArray[Any] | None = None,
-        chroma_alpha: float | None = None,
-        blend: float = 1.0,
-        keep_colours: bool = False,
-        extrapolate: bool = False,
+        **how: Unpack[How],
     ) -> Image.Image: ...
 
     @overload
@@ -127,12 +130,7 @@ class Model:
         picture: Picture,
         alpha: Alpha | None = None,
         level: float | None = None,
-        *,
-        alpha_map: NDArray[Any] | None = None,
-        chroma_alpha: float | None = None,
-        blend: float = 1.0,
-        keep_colours: bool = False,
-        extrapolate: bool = False,
+        **how: Unpack[How],
     ) -> Picture: ...
 
     def __call__(
@@ -140,14 +138,12 @@ class Model:
         picture: str | Path | Tensor | Image.Image | NDArray[np.generic],
         alpha: Alpha | None = None,
         level: float | None = None,
-        *,
-        alpha_map: NDArray[Any] | None = None,
-        chroma_alpha: float | None = None,
-        blend: float = 1.0,
-        keep_colours: bool = False,
-        extrapolate: bool = False,
+        **how: Unpack[How],
     ) -> Tensor | Image.Image | NDArray[np.generic]:
         """Restore a picture at one alpha (see `fold`), or at the alpha calibrated for `level`.
+
+        By keyword also `chroma_alpha`, `alpha_map`, `blend`, `keep_colours` and `extrapolate`, as
+        `Strength` has them.
 
         Takes and returns the same kind, or the name of a file, which gives an upright PIL picture,
         its profile in `info`: a tensor (N, C, H, W) or (C, H, W) in [0, 1]; an array
@@ -156,18 +152,14 @@ class Model:
         channels does where the task keeps it; in arrays also 4, with an opacity, which is kept. The
         result is clamped to the range.
 
-        `alpha_map`, (H, W), uint8, uint16 or floating in [0, 1], is alpha per pixel, times `alpha`
-        or the level's where one is given. `chroma_alpha` gives the colour differences an alpha of
-        their own. `blend` below 1 mixes the result with the input; `keep_colours` takes only the
-        result's luma. Raises AlphaError where alpha or level is missing, given twice or outside
-        the knob, UsageError for another kind of picture.
+        Raises AlphaError where alpha or level is missing, given twice or outside the knob,
+        UsageError for another kind of picture.
         """
         if level is not None:
             if alpha is not None:
                 raise AlphaError("alpha and level are both given", "give one of the two")
             alpha = self.alpha(level)
-        mask = None if alpha_map is None else torch.from_numpy(samples(alpha_map))
-        way = self._way(alpha, mask is not None, chroma_alpha, blend, keep_colours, extrapolate)
+        way = self._way(Strength(alpha, **how))
         if isinstance(picture, str | Path):
             picture = open_upright(picture)
         if isinstance(picture, Tensor):
@@ -179,13 +171,13 @@ class Model:
                     "restored",
                     "give (N, 3, H, W) in [0, 1], or (N, 1, H, W) for gray",
                 )
-            restored = torch.stack([self._run(way, x.cpu().float(), mask) for x in batch])
+            restored = torch.stack([self._run(way, x.cpu().float()) for x in batch])
             restored = restored.to(picture.device, picture.dtype)
             return restored[0] if picture.ndim == 3 else restored
         if isinstance(picture, Image.Image):
-            return through_array(picture, lambda array: self._run_array(way, array, mask))
+            return through_array(picture, lambda array: self._run_array(way, array))
         if isinstance(picture, np.ndarray):
-            return self._run_array(way, picture, mask)
+            return self._run_array(way, picture)
         raise UsageError(
             f"a {type(picture).__name__} is not a picture",
             "give a tensor, an array, a PIL picture or the name of a file",
@@ -227,13 +219,7 @@ class Model:
         self,
         pixels: NDArray[Any],
         sink: NDArray[Any],
-        alpha: Alpha | None = None,
-        *,
-        alpha_map: NDArray[Any] | None = None,
-        chroma_alpha: float | None = None,
-        blend: float = 1.0,
-        keep_colours: bool = False,
-        extrapolate: bool = False,
+        strength: Strength,
         band_done: Callable[[], None] = lambda: None,
     ) -> None:
         """As a call on an array (H, W, C), written into `sink`: its type, `scale` times its size.
@@ -242,22 +228,11 @@ class Model:
         For pictures larger than memory: both may be memory-mapped, and `band_done` is called
         after each row of windows.
         """
-        mask = None if alpha_map is None else torch.from_numpy(samples(alpha_map))
-        way = self._way(alpha, mask is not None, chroma_alpha, blend, keep_colours, extrapolate)
-        self._through_windows(way, planes(samples(pixels)), planes(sink), mask, band_done)
+        self._through_windows(self._way(strength), planes(samples(pixels)), planes(sink), band_done)
 
-    def check(
-        self,
-        alpha: Alpha | None = None,
-        *,
-        mapped: bool = False,
-        chroma_alpha: float | None = None,
-        blend: float = 1.0,
-        keep_colours: bool = False,
-        extrapolate: bool = False,
-    ) -> None:
-        """Raise as `run` would, before any picture is there; `mapped` is whether there is a map."""
-        self._way(alpha, mapped, chroma_alpha, blend, keep_colours, extrapolate)
+    def check(self, strength: Strength) -> None:
+        """Raise as `run` would, before any picture is there."""
+        self._way(strength)
 
     def forget(self) -> None:
         """Fold anew at the next call: what the model's weights are made of has changed."""
@@ -282,27 +257,21 @@ class Model:
             raise AlphaError("this model is plain: it has no alpha", "leave --alpha away")
         return self.header.knob
 
-    def _way(
-        self,
-        alpha: Alpha | None,
-        mapped: bool,
-        chroma_alpha: float | None,
-        blend: float,
-        keep_colours: bool,
-        extrapolate: bool,
-    ) -> Way:
-        """What happens to one window of a picture, and by which engines."""
-        scale = 1.0
+    def _way(self, strength: Strength) -> _Way:
+        alpha, chroma_alpha = strength.alpha, strength.chroma_alpha
+        scale, mask, chroma = 1.0, None, None
         with self._one_at_a_time:
-            if mapped:
+            if strength.alpha_map is not None:
+                mask = torch.from_numpy(samples(strength.alpha_map))
                 # Between the knots it is mixed, and nothing lies beyond them.
                 scale = check_one(1.0 if alpha is None else alpha, lowest=self._knob().lowest)
                 engine = self._engines.get(MAPPED, self._mapped)
             else:
-                engine = self._engine(alpha, extrapolate)
-            chroma = None if chroma_alpha is None else self._engine(chroma_alpha, extrapolate)
-        step = compose(engine, scale, chroma, blend, keep_colours)
-        return step, [engine] if chroma is None else [engine, chroma]
+                engine = self._engine(alpha, strength.extrapolate)
+            if chroma_alpha is not None:
+                chroma = self._engine(chroma_alpha, strength.extrapolate)
+        step = compose(engine, scale, chroma, strength.blend, strength.keep_colours)
+        return _Way(step, [engine] if chroma is None else [engine, chroma], mask)
 
     def _engine(self, alpha: Alpha | None, extrapolate: bool = False) -> Engine:
         if self.tunable and alpha is not None:
@@ -314,32 +283,29 @@ class Model:
         assert isinstance(self.network, Tunable)
         return self.network.mapped()
 
-    def _run(self, way: Way, source: Tensor, mask: Tensor | None) -> Tensor:
+    def _run(self, way: _Way, source: Tensor) -> Tensor:
         channels, height, width = source.shape
         sink = source.new_empty(channels, height * self.scale, width * self.scale)
-        self._through_windows(way, source, sink, mask)
+        self._through_windows(way, source, sink)
         return sink
 
     def _through_windows(
         self,
-        way: Way,
+        way: _Way,
         source: Tensor,
         sink: Tensor,
-        mask: Tensor | None,
         band_done: Callable[[], None] = lambda: None,
     ) -> None:
-        step, engines = way
-        if self._task is not None and self._task.keeps_gray and is_gray(source):
-            step = as_gray(step)
+        step = way.step
+        if self._task is not None and self._task.keeps_gray and len(source) == 3:
+            step = as_gray(step) if is_gray(source.permute(1, 2, 0).numpy()) else step
         with self._one_at_a_time:  # windows set a network's statistics, and share their size
-            self.windows.run(step, engines, source, sink, mask, band_done)
+            self.windows.run(step, way.engines, source, sink, way.mask, band_done)
 
-    def _run_array(
-        self, way: Way, array: NDArray[np.generic], mask: Tensor | None
-    ) -> NDArray[np.generic]:
+    def _run_array(self, way: _Way, array: NDArray[np.generic]) -> NDArray[np.generic]:
         pixels = array[..., None] if array.ndim == 2 else array
         colours, opacity = apart(pixels)
-        restored = self._run(way, planes(samples(colours)), mask).permute(1, 2, 0).numpy()
+        restored = self._run(way, planes(samples(colours))).permute(1, 2, 0).numpy()
         restored = restored.astype(array.dtype, copy=False)
         if opacity is not None:
             opacity = enlarged(opacity, self.scale)

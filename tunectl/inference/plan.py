@@ -11,7 +11,7 @@ from pathlib import Path
 from tunectl.errors import UsageError
 from tunectl.images.files import ENDINGS, unread_below
 from tunectl.images.picture import FORMATS, output_format
-from tunectl.inference.job import PIPE, Asked, Job
+from tunectl.inference.job import PIPE, Asked, Job, without_number
 from tunectl.inference.places import (
     exists,
     full_name,
@@ -32,13 +32,15 @@ class Layout:
 
     `output` is a file, a folder or `-`, or None for a place beside the input; `suffix` is put
     before the ending; `ending`, such as `.png`, decides every output's format and else the
-    input's own does; `in_place` writes over the input.
+    input's own does; `in_place` writes over the input. `numbered` says that results may have got a
+    number after their names.
     """
 
     output: str | None = None
     suffix: str = ""
     ending: str = ""
     in_place: bool = False
+    numbered: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ def plan(inputs: Sequence[str], asked: Sequence[Asked], layout: Layout) -> list[
     several = len(asked) > 1
     jobs = [_job(item, strength, several, one, layout) for item in found for strength in asked]
     jobs = list(dict.fromkeys(jobs))  # an input that is named twice is done once
-    jobs = _without_results(jobs, {item.source for item in found if not item.named})
+    searched = {item.source for item in found if not item.named}
+    jobs = _without_results(jobs, searched, layout.numbered)
     if layout.in_place:  # a link beside its target: one file, done once
         first: dict[str | None, Job] = {}
         jobs = [job for job in jobs if first.setdefault(real_name(job.source), job) is job]
@@ -220,7 +223,7 @@ def _job(item: _Found, asked: Asked, several: bool, one: bool, layout: Layout) -
     return Job(item.source, output, asked, output_format(output))
 
 
-def _without_results(jobs: list[Job], searched: set[Path | None]) -> list[Job]:
+def _without_results(jobs: list[Job], searched: set[Path | None], numbered: bool) -> list[Job]:
     """The jobs but for those whose inputs, found by searching, are what other inputs become."""
     makers: dict[str, set[Path | None]] = {}
     for job in jobs:
@@ -228,7 +231,11 @@ def _without_results(jobs: list[Job], searched: set[Path | None]) -> list[Job]:
             makers.setdefault(key_of(job.output), set()).add(job.source)
 
     def is_result(source: Path | None) -> bool:
-        found = makers.get(key_of(source), set()) if source and source in searched else set()
+        if source is None or source not in searched:
+            return False
+        found = makers.get(key_of(source), set())
+        if numbered and not found and (name := without_number(source)):
+            found = makers.get(key_of(name), set())
         return bool(found) and source not in found
 
     return [job for job in jobs if not is_result(job.source)]

@@ -13,24 +13,8 @@ from tunectl.images.metadata import orientation
 from tunectl.images.turn import as_stored
 from tunectl.inference.model import Model
 from tunectl.inference.samples import as_seen, enlarged
+from tunectl.inference.strength import Strength
 from tunectl.knob import Alpha
-
-
-@dataclass(frozen=True)
-class Strength:
-    """How strongly to restore.
-
-    `alpha` is the knob; None lets the picture decide, or marks a plain model, which has none.
-    `alpha_map` is for the picture as a viewer turns it; it, `chroma_alpha`, `blend`,
-    `keep_colours` and `extrapolate` are as in calls of a model.
-    """
-
-    alpha: Alpha | None = None
-    chroma_alpha: float | None = None
-    alpha_map: NDArray[Any] | None = None
-    blend: float = 1.0
-    keep_colours: bool = False
-    extrapolate: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,17 +64,7 @@ def restore(model: Model, picture: Picture, strength: Strength) -> Restored:
         release(source)
         release(sink)
 
-    model.run(
-        source,
-        sink,
-        alpha,
-        alpha_map=mask,
-        chroma_alpha=strength.chroma_alpha,
-        blend=strength.blend,
-        keep_colours=strength.keep_colours,
-        extrapolate=strength.extrapolate,
-        band_done=band_done,
-    )
+    model.run(source, sink, replace(strength, alpha=alpha, alpha_map=mask), band_done)
     opacity, extra = (
         None if plane is None else enlarged(plane, model.scale)
         for plane in (picture.alpha, picture.extra)

@@ -15,23 +15,13 @@ from torch.nn.functional import interpolate
 
 from tunectl.errors import UsageError
 from tunectl.images import read_picture
-from tunectl.images.arrays import new_array
+from tunectl.images.arrays import STRIP, new_array
 from tunectl.tasks.base import Evidence, eight_bit_scale
-
-STRIP = 64  # rows that are in memory at once
 
 
 def planes(array: NDArray[Any]) -> Tensor:
     """(H, W, C) seen as a tensor (C, H, W), without a copy."""
     return torch.from_numpy(array).permute(2, 0, 1)
-
-
-def is_gray(picture: Tensor) -> bool:
-    """Whether (C, H, W) are three channels of which all are equal."""
-    if len(picture) != 3:
-        return False
-    rows = (picture[:, top : top + STRIP] for top in range(0, picture.shape[1], STRIP))
-    return all(bool((part == part[:1]).all()) for part in rows)
 
 
 def samples(array: NDArray[Any]) -> NDArray[Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tunectl.errors import ResourceError, UsageError
 from tunectl.images.plugins import PACKAGES, opener
-from tunectl.inference.job import Job
+from tunectl.inference.job import Job, with_number
 from tunectl.inference.manifest import RESTORED, UP_TO_DATE, Manifest
 from tunectl.inference.places import exists, full_name, is_remote, key_of, stamps
 
@@ -92,7 +92,7 @@ def _renamed(
     number, known = 1, None
     while True:
         number += 1
-        output = job.output.with_stem(f"{job.output.stem}_{number}")
+        output = with_number(job.output, number)
         if key_of(output) in taken:
             continue
         there, other = exists(output), replace(job, output=output)

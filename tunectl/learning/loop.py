@@ -32,6 +32,17 @@ SHOW_EVERY_SECONDS = 2
 
 
 @dataclass(frozen=True)
+class Lesson:
+    """What is learned: a task at which strengths, from which photos, how, in which precision."""
+
+    task: Task
+    curriculum: Curriculum
+    photos: Photos
+    options: Options
+    precision: torch.dtype
+
+
+@dataclass(frozen=True)
 class Watchers:
     """Who looks at a run: `validate(step)` measures it, `show` is told of it often, `log` seldom.
 
@@ -53,11 +64,7 @@ class Steps:
 
 def fit(
     model: nn.Module,
-    task: Task,
-    curriculum: Curriculum,
-    photos: Photos,
-    options: Options,
-    precision: torch.dtype,
+    lesson: Lesson,
     folder: RunFolder,
     processes: Processes,
     watchers: Watchers,
@@ -77,6 +84,7 @@ def fit(
     Raises DivergedError when a gradient is not finite, before any weight is touched, and when the
     error has grown tenfold.
     """
+    options = lesson.options
     run = Stepper(model, options, folder, processes)
     run.resume()
     validate, pieces = watchers.validate, processes.part(options.pieces(processes.count))
@@ -93,9 +101,7 @@ def fit(
                 run.save()
                 return None
             with steps.once():
-                loss = _gradients(
-                    steps.model, task, curriculum, photos, options, precision, pieces, run.step
-                )
+                loss = _gradients(steps.model, lesson, pieces, run.step)
             clock = offset + time.monotonic() - start if processes.first else 0.0
             run.update(loss, clock, stopped.is_set())
             now = time.monotonic()
@@ -140,11 +146,7 @@ def steps_of(model: nn.Module, compiled: bool) -> Steps:
 
 def _gradients(
     model: nn.Module,
-    task: Task,
-    curriculum: Curriculum,
-    photos: Photos,
-    options: Options,
-    precision: torch.dtype,
+    lesson: Lesson,
     pieces: Sequence[tuple[int, slice]],
     step: int,
 ) -> Tensor:
@@ -153,10 +155,12 @@ def _gradients(
     A draw's patches are all made, whichever of them are wanted, since one stream of random numbers
     makes them.
     """
+    task, options, photos = lesson.task, lesson.options, lesson.photos
+    bf16 = lesson.precision == torch.bfloat16
     patches = options.batch // options.draws
     total = torch.zeros(1, device=photos.device)
     for draw, parts in itertools.groupby(pieces, itemgetter(0)):
-        alpha, level = curriculum(step * options.draws + draw)
+        alpha, level = lesson.curriculum(step * options.draws + draw)
         generator = seeded(photos.device, options.seed, step, draw)
         sample, gray = photos.patches(patches, options.gray, generator)
         sample = task.vary(sample, generator)
@@ -167,7 +171,7 @@ def _gradients(
         for _, chosen in parts:
             generator.set_state(staged)
             task.stage(model, patches, chosen, generator)
-            with torch.autocast(photos.device.type, torch.bfloat16, precision == torch.bfloat16):
+            with torch.autocast(photos.device.type, torch.bfloat16, bf16):
                 x = noisy[chosen]
                 output = model(x) if alpha is None else model(x, alpha)
                 loss = task.loss(options.loss, output.float(), clean[chosen], level)

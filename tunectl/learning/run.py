@@ -17,13 +17,13 @@ from tunectl import checkpoint
 from tunectl.device import pick_precision
 from tunectl.errors import ResourceError, is_out_of_memory
 from tunectl.hashing import file_sha256, size_and_time
-from tunectl.header import Header
+from tunectl.header import Header, read_header
 from tunectl.images import find_pictures
 from tunectl.knob import Knob
 from tunectl.learning.calibration import calibrate
 from tunectl.learning.curriculum import Curriculum
 from tunectl.learning.log import Log
-from tunectl.learning.loop import Watchers, fit, steps_of
+from tunectl.learning.loop import Lesson, Watchers, fit, steps_of
 from tunectl.learning.options import Options
 from tunectl.learning.place import Place
 from tunectl.learning.processes import Processes, joined
@@ -94,7 +94,7 @@ def _learn(
     run = _description(place, options, header, parent, learned, held_out)
     fresh = place.fresh and not processes.restarted
     if not processes.tell(folder.open(run, fresh) if processes.first else None):
-        place.say(f"{place.output}: is finished already; --fresh trains it anew")
+        place.say(f"{place.output}: is finished already{_kept(place)}; --fresh trains it anew")
         return True
     options.pieces(processes.count)
     photos, crops = read(place, options, task, learned, held_out, device)
@@ -115,13 +115,10 @@ def _learn(
     with log:
         validate = Validation(model, task, levels, knob, crops, device, precision, folder.previews)
         watchers = Watchers(validate, place.report, log)
+        curriculum = _curriculum(knob, levels, options)
         end = fit(
             model,
-            task,
-            _curriculum(knob, levels, options),
-            photos,
-            options,
-            precision,
+            Lesson(task, curriculum, photos, options, precision),
             folder,
             processes,
             watchers,
@@ -154,6 +151,14 @@ def _learn(
     write_report(folder, header, frames)
     folder.finish()
     return True
+
+
+def _kept(place: Place) -> str:
+    """Which words a finished model keeps, although others were given."""
+    found = read_header(place.output)
+    given = {"card": (place.card, found.card), "licence": (place.licence, found.licence)}
+    kept = [name for name, (new, old) in given.items() if new and new != old]
+    return f", and keeps its {' and '.join(kept)}" if kept else ""
 
 
 def _curriculum(knob: Knob | None, levels: tuple[float, float], options: Options) -> Curriculum:

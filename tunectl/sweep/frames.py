@@ -15,7 +15,8 @@ from tunectl.evaluation.metrics import psnr
 from tunectl.images import Picture
 from tunectl.images.screen import for_screen
 from tunectl.inference.model import Model
-from tunectl.inference.restore import Strength, restore
+from tunectl.inference.restore import restore
+from tunectl.inference.strength import Strength
 from tunectl.knob import is_share
 from tunectl.sweep.views import View
 from tunectl.tasks import build_task

@@ -1,0 +1,39 @@
+"""How strongly a model is applied: all that a user decides of what becomes of a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+from numpy.typing import NDArray
+
+from tunectl.knob import Alpha
+
+
+class How(TypedDict, total=False):
+    """What calls of a model take by keyword; see `Strength`."""
+
+    chroma_alpha: float | None
+    alpha_map: NDArray[Any] | None
+    blend: float
+    keep_colours: bool
+    extrapolate: bool
+
+
+@dataclass(frozen=True)
+class Strength:
+    """`alpha` is the knob (see `Model.fold`); None is for a plain model, which has none, and, where
+    a picture may decide, lets it.
+
+    `chroma_alpha` gives the colour differences an alpha of their own. `alpha_map`, (H, W), uint8,
+    uint16 or floating in [0, 1], is alpha per pixel, times `alpha` where that is given; of files it
+    lies over what a viewer shows. `blend` below 1 mixes the result with the input; `keep_colours`
+    takes only the result's luma. `extrapolate` lets alpha leave the knob.
+    """
+
+    alpha: Alpha | None = None
+    chroma_alpha: float | None = None
+    alpha_map: NDArray[Any] | None = None
+    blend: float = 1.0
+    keep_colours: bool = False
+    extrapolate: bool = False
