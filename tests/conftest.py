@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -16,6 +17,11 @@ from tunectl.cli.app import main
 from tunectl.learning import jobs
 from tunectl.learning.options import Options
 
+MOST_WORKERS = 4  # each holds torch, and what it starts holds it again
+CORES = os.cpu_count() or 1
+if (workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))) > 1:  # which share the cores
+    torch.set_num_threads(max(1, CORES // workers))
+    os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
 TINY_UNET = {"widths": [8, 12], "encoder": [1, 1], "decoder": [1]}
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # by a shell's &: children would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -24,6 +30,11 @@ if (
 ):  # by nohup
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 Cli = Callable[..., tuple[int, str, str]]
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """What -n auto means."""
+    return min(CORES, MOST_WORKERS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

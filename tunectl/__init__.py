@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tunectl.inference.load import load
     from tunectl.inference.model import Model
+    from tunectl.inference.strength import Strength
 
-__all__ = ["Model", "load"]
+__all__ = ["Model", "Strength", "load"]
 
 
 def __getattr__(name: str) -> Any:
@@ -28,4 +29,8 @@ def __getattr__(name: str) -> Any:
         from tunectl.inference.model import Model
 
         return Model
+    if name == "Strength":
+        from tunectl.inference.strength import Strength
+
+        return Strength
     raise AttributeError(f"module 'tunectl' has no attribute {name!r}")
