@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import math
 import threading
@@ -85,7 +86,8 @@ def fit(
     error has grown tenfold.
     """
     options = lesson.options
-    run = Stepper(model, options, folder, processes)
+    error = functools.partial(lesson.task.error, options.loss)
+    run = Stepper(model, options, folder, processes, error)
     run.resume()
     validate, pieces = watchers.validate, processes.part(options.pieces(processes.count))
     if validate and run.step == 0 and processes.first:  # what the run begins from

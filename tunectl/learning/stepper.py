@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,11 +42,20 @@ class Report:
 
 
 class Stepper:
-    """Parameters, their average, the optimiser and the clock of one run."""
+    """Parameters, their average, the optimiser and the clock of one run.
+
+    `error` makes of the loss's mean what grows as the error does (`Task.error`).
+    """
 
     def __init__(
-        self, model: nn.Module, options: Options, folder: RunFolder, processes: Processes
+        self,
+        model: nn.Module,
+        options: Options,
+        folder: RunFolder,
+        processes: Processes,
+        error: Callable[[float], float],
     ) -> None:
+        self.error = error
         self.options, self.folder, self.processes = options, folder, processes
         named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
         self.names = [name for name, _ in named]
@@ -104,8 +113,7 @@ class Stepper:
         self.loss = SMOOTHING * before + (1 - SMOOTHING) * loss
         if self.step < 2 / (1 - SMOOTHING):  # the first values count too much
             return
-        of = {"mse": math.sqrt, "psnr": math.exp}
-        error = of[self.options.loss](self.loss) if self.options.loss in of else self.loss
+        error = self.error(self.loss)
         self.least = min(error, self.least or error)
         if error > EXPLODED * self.least:
             raise DivergedError(

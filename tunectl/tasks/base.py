@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,6 +138,10 @@ class Task:
             return (error.square().mean(dim=(1, 2, 3)) + 0.25**2).log().mean() / 2
         smooth = error.abs() if kind == "l1" else (error.square() + 0.25**2).sqrt()
         return smooth.mean() / self.expected_error(level)
+
+    def error(self, kind: str, loss: float) -> float:
+        """A mean of `loss` in units that grow as the error does: the root of a squared one."""
+        return {"mse": math.sqrt, "psnr": math.exp}.get(kind, float)(loss)
 
     def scores(self, output: Tensor, clean: Tensor, level: float) -> dict[str, float]:
         """What a validation reports of an output (1, C, H, W), by name, where PSNR says nothing."""

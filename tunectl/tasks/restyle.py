@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +114,9 @@ class Restyle(StyleTask):
         pixels = (output - clean).abs().mean()
         fields = self.fields
         return content + fields.style * style + (1 - level) * fields.pixels * pixels
+
+    def error(self, kind: str, loss: float) -> float:
+        return math.sqrt(loss)  # it is mostly of squares
 
     def scores(self, output: Tensor, clean: Tensor, level: float) -> dict[str, float]:
         content, style = self._parts(output, clean, level, self._first)

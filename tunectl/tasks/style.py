@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -148,6 +149,9 @@ class Style(StyleTask):
             for name, weight in styles:
                 total = total + weight * style[name]
         return total
+
+    def error(self, kind: str, loss: float) -> float:
+        return math.sqrt(loss)
 
     def scores(self, output: Tensor, clean: Tensor, level: float) -> dict[str, float]:
         content, style = self._parts(output, clean, list(self._grams))
