@@ -7,6 +7,7 @@ import torch
 from tunectl.errors import ResourceError, UsageError
 
 PRECISIONS = ("auto", "fp32", "bf16")
+FIRST_WITH_BF16 = 8  # the compute capability of Ampere
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -41,7 +42,9 @@ def pick_precision(device: torch.device, name: str = "auto") -> torch.dtype:
     if name != "auto":
         raise UsageError(f"no precision is called {name!r}", f"known: {', '.join(PRECISIONS)}")
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+        # Older ones are said to support it too, but have to emulate it.
+        has_it = torch.cuda.get_device_capability(device)[0] >= FIRST_WITH_BF16
+        return torch.bfloat16 if has_it else torch.float32
     return torch.bfloat16 if _cpu_has_bf16() else torch.float32
 
 

@@ -76,7 +76,10 @@ class DivergedError(TunectlError):
     exit_code = 5
 
 
-_MEMORY_WORDS = ("out of memory", "allocate memory", "not enough memory", "bad_alloc")
+_MEMORY_WORDS = (
+    *("out of memory", "allocate memory", "not enough memory", "bad_alloc"),
+    "ALLOC_FAILED",  # cuBLAS's and cuDNN's
+)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

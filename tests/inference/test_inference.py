@@ -64,7 +64,7 @@ def tiled(network, precision, tile, picture, short=0):
     sink = torch.empty_like(picture[0])
     engine = Engine(network, CPU, precision)
     with fixed_statistics(norms_of([network]), lambda: engine(picture)):
-        run_tiled(engine, picture[0], sink, Grid(network.stride, halo, tile))
+        run_tiled(engine, picture[0], sink, Grid(network.stride, halo, tile), CPU)
     return sink
 
 

@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any, TextIO, cast
@@ -25,7 +26,7 @@ from tunectl.inference.strength import Strength
 SOURCES = 4  # pictures a task: enough that a worker reads and writes while it restores
 RETRIES = 3  # of a task whose worker died
 ANSWERED = 10.0  # seconds within which a cluster has to
-TILE = 512  # workers on one machine share its memory, all of which each of them would see
+TILE = 512  # processors of one machine share its memory, all of which each worker would see
 
 
 def run(
@@ -165,9 +166,9 @@ class _Worker:
         self, model: Model, strengths: Mapping[Asked, Strength], files: Files
     ) -> tuple[Model, Mapping[Asked, Strength], Files]:
         given = model.execution
-        execution = Execution.pick(
-            self._device, self._precision, given.tile or TILE, given.ensemble
-        )
+        execution = Execution.pick(self._device, self._precision, given.tile, given.ensemble)
+        if execution.device.type == "cpu" and execution.tile is None:
+            execution = replace(execution, tile=TILE)
         return Model(model.header, model.network, execution), strengths, files
 
 

@@ -69,4 +69,5 @@ def _enlarged(x: Tensor, scale: int) -> Tensor:
 def _with_luma(colour: Tensor, luma: Tensor) -> Tensor:
     """The colour differences of one (N, 3, H, W) with the luma of another."""
     # Adding one amount to all three channels moves luma alone, by that amount.
-    return colour + torch.einsum("nchw,c->nhw", luma - colour, torch.tensor(LUMA))[:, None]
+    weights = torch.tensor(LUMA, device=luma.device)
+    return colour + torch.einsum("nchw,c->nhw", luma - colour, weights)[:, None]

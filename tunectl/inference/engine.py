@@ -22,7 +22,7 @@ class Engine:
         self.device, self.precision, self.ensemble = device, precision, ensemble
 
     def __call__(self, x: Tensor, alpha: Tensor | None = None) -> Tensor:
-        """(N, C, H, W) in [0, 1] to float32 of the same shape on the CPU, not clamped.
+        """(N, C, H, W) in [0, 1] to float32 of the same shape, not clamped, on the same device.
 
         C is 3, or 1: gray goes through as three equal planes and comes back as their mean. `alpha`
         is a mapped network's (1, 1, H, W) in [0, 1].
@@ -36,7 +36,7 @@ class Engine:
             y = y + self._run(inputs, orientation)
         if self.ensemble > 1:
             y = y / self.ensemble
-        return (y.mean(1, keepdim=True) if gray else y).cpu()
+        return (y.mean(1, keepdim=True) if gray else y).to(x.device)
 
     def _run(self, inputs: list[Tensor], orientation: int) -> Tensor:
         turned = [_turned(plane, orientation) for plane in inputs]

@@ -72,7 +72,8 @@ def bytes_per_pixel(network: Network, precision: torch.dtype) -> float:
 def free_bytes(device: torch.device) -> int:
     """What may still be taken on the device: of main memory, within the process's limits."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + kept  # what torch keeps it gives again
     free = [_meminfo("MemAvailable"), _address_space_left()]
     free += [_left_in(group, *names) for group, names in _groups()]
     return max(0, min(free))

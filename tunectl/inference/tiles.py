@@ -82,15 +82,16 @@ def run_tiled(
     source: Tensor,
     sink: Tensor,
     grid: Grid,
+    device: torch.device,
     mask: Tensor | None = None,
     band_done: Callable[[], None] = lambda: None,
 ) -> None:
     """Send `source` window by window through `step` into `sink`; both are (C, H, W).
 
-    Samples are uint8, uint16 or float32; `step` sees (1, C, h, w) float32 in [0, 1] and returns
-    the same shape, or both it and the sink are larger by one factor. What is stored is clamped to
-    the range, and rounded where the sink is of whole numbers. `mask`, (H, W) of any of these
-    types, is cut the same way and given along as (1, 1, h, w).
+    Samples are uint8, uint16 or float32; `step` sees (1, C, h, w) float32 in [0, 1] on `device` and
+    returns the same shape there, or both it and the sink are larger by one factor. What is stored
+    is clamped to the range, and rounded where the sink is of whole numbers. `mask`, (H, W) of any
+    of these types, is cut the same way and given along as (1, 1, h, w).
     `band_done` is called after each row of windows.
     """
     height, width = source.shape[-2:]
@@ -98,8 +99,8 @@ def run_tiled(
     rows, columns = grid.cover(height, width)
     for row in rows:
         for column in columns:
-            x = _cut(source, row, column)
-            y = step(x, None if mask is None else _cut(mask[None], row, column))
+            x = _cut(source, row, column, device)
+            y = step(x, None if mask is None else _cut(mask[None], row, column, device))
             inside = y[0, :, _times(row.inside, scale), _times(column.inside, scale)]
             core = _as_samples(inside, sink.dtype)
             place = sink[:, _times(row.core, scale), _times(column.core, scale)]
@@ -125,10 +126,12 @@ def _times(part: slice, scale: int) -> slice:
     return slice(part.start * scale, part.stop * scale)
 
 
-def _cut(plane: Tensor, row: Span, column: Span) -> Tensor:
+def _cut(plane: Tensor, row: Span, column: Span, device: torch.device) -> Tensor:
     """A window as (1, C, h, w) float32 in [0, 1]; beyond the picture its edge is repeated."""
     part = plane[:, row.start : row.end, column.start : column.end]
-    x = _samples(part)
+    if part.dtype == torch.uint8:
+        part = part.to(device)  # a quarter of the bytes; accelerators know little of uint16
+    x = _samples(part).to(device)
     bottom = row.end - row.start - x.shape[2]
     right = column.end - column.start - x.shape[3]
     return pad(x, (0, right, 0, bottom), mode="replicate") if bottom or right else x
@@ -143,4 +146,5 @@ def _as_samples(y: Tensor, dtype: torch.dtype) -> Tensor:
     if dtype not in _DTYPES:
         return y.clamp(0, 1)
     peak = _DTYPES[dtype]
-    return y.mul(peak).round_().clamp_(0, peak).to(dtype)
+    whole = y.mul(peak).round_().clamp_(0, peak)
+    return (whole if dtype == torch.uint8 else whole.cpu()).to(dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import traceback
 from collections.abc import Callable, Iterable
 
 from torch import Tensor
@@ -56,10 +57,11 @@ class Windows:
             grid = self._grid(height, width, mask is not None)
             try:
                 with self._whole_statistics(step, engines, source, mask, grid):
-                    return run_tiled(step, source, sink, grid, mask, band_done)
+                    return run_tiled(step, source, sink, grid, self.device, mask, band_done)
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
+                traceback.clear_frames(error.__traceback__)  # which hold what did not fit
                 if grid.tile <= SMALLEST_SIDE or grid == failed:  # it cannot do with less
                     raise ResourceError(
                         f"{self.device}: out of memory", "close other programs and try again"
@@ -67,29 +69,30 @@ class Windows:
             failed = grid
             self.tile = max(SMALLEST_SIDE, min(grid.tile, max(height, width)) // 2)
 
+    # Each takes up to seconds, and pictures that are one window need the second at most.
     @functools.cached_property
-    def _halo_and_bytes(self) -> tuple[int | None, float]:
-        """The receptive radius on the stride, and a pixel's bytes of activations.
+    def _halo(self) -> int | None:
+        """The receptive radius, in multiples of the stride; None of a network that sees all of a
+        picture, wherever it is."""
+        radius = self._folded().radius()
+        return None if radius is None else -(-radius // self._stride) * self._stride
 
-        An alpha map costs twice. A network that sees all of a picture, wherever it is, has no
-        radius.
-        """
-        network = self._folded()
-        radius, size = network.radius(), bytes_per_pixel(network, self.precision)
-        return None if radius is None else -(-radius // self._stride) * self._stride, size
+    @functools.cached_property
+    def _bytes(self) -> float:
+        """A pixel's bytes of activations; an alpha map costs twice."""
+        return bytes_per_pixel(self._folded(), self.precision)
 
     def _grid(self, height: int, width: int, mapped: bool) -> Grid:
         stride, tile, whole = self._stride, self.tile, max(height, width) + self._stride
         if tile is None:
             if height * width <= UNTILED_AREA:
                 return Grid(stride, 0, whole)
-            tile = choose_tile(self._halo_and_bytes[1] * (1 + mapped), self.device)
+            tile = choose_tile(self._bytes * (1 + mapped), self.device)
         if max(height, width) <= tile:
             return Grid(stride, 0, whole)
-        halo, size = self._halo_and_bytes
-        if halo is not None:
-            return Grid(stride, halo, tile)
-        if height * width * size * (1 + mapped) > SHARE * free_bytes(self.device):
+        if self._halo is not None:
+            return Grid(stride, self._halo, tile)
+        if height * width * self._bytes * (1 + mapped) > SHARE * free_bytes(self.device):
             raise ResourceError(
                 "the picture is too large for a network that has to see it whole",
                 "make it smaller, or name another model",
@@ -115,6 +118,6 @@ class Windows:
             raise UsageError(
                 "a model with instance norm does not take CMYK", "convert the picture to RGB"
             )
-        whole = shrink(source, WHOLE_AREA)
-        small_mask = None if mask is None else shrink(mask[None], WHOLE_AREA)
+        whole = shrink(source, WHOLE_AREA).to(self.device)
+        small_mask = None if mask is None else shrink(mask[None], WHOLE_AREA).to(self.device)
         return fixed_statistics(norms, lambda: step(whole, small_mask))

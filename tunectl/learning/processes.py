@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
-from tunectl.device import pick_device
+from tunectl.device import pick_device, sent
 from tunectl.errors import ResourceError, UsageError
 
 T = TypeVar("T")
@@ -59,7 +59,7 @@ class Processes:
         used = torch.tensor([p.grad is not None for p in parameters], dtype=torch.float32)
         flat = [(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in parameters]
         sizes = [len(part) for part in flat]
-        buffer = torch.cat([*flat, used.to(self.device), numbers.to(self.device)])
+        buffer = torch.cat([*flat, sent(used, self.device), numbers.to(self.device)])
         with _reached():
             dist.all_reduce(buffer)
         *gradients, counted, numbers = torch.split(buffer, [*sizes, len(used), len(numbers)])
@@ -101,6 +101,11 @@ def joined(device: str) -> Iterator[Processes]:
         yield Processes(0, 1, picked)
         return
     own_gpu = picked.type == "cuda" and picked.index is None
+    if picked.index is not None and int(os.environ.get("LOCAL_WORLD_SIZE") or count) > 1:
+        raise UsageError(
+            f"--device {device} is one, and the processes here want one each",
+            "give --device cuda, or start one process",
+        )
     needed = ["RANK", "MASTER_ADDR", "MASTER_PORT"]
     for name in [*needed, "LOCAL_RANK"] if own_gpu else needed:
         if name not in os.environ:
@@ -115,10 +120,9 @@ def joined(device: str) -> Iterator[Processes]:
         store = dist.PrefixStore(_word_of(store, rank, count), store)  # type: ignore[attr-defined]
         backend = "nccl" if picked.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=count)
-    try:
-        yield Processes(rank, count, picked)
-    finally:
-        dist.destroy_process_group()
+    yield Processes(rank, count, picked)
+    # Not after an error: with NCCL this waits for the others, who may be waiting for this one.
+    dist.destroy_process_group()
 
 
 def _word_of(store: Any, rank: int, count: int) -> str:

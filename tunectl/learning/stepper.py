@@ -93,9 +93,11 @@ class Stepper:
         """
         numbers = sent(torch.tensor([clock, float(stop)]), loss.device)
         numbers = torch.cat([loss.float(), numbers])
-        value, seconds, stops = self.processes.add_gradients(self.parameters, numbers).tolist()
+        numbers = self.processes.add_gradients(self.parameters, numbers)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.options.clip, foreach=True)
-        if not torch.isfinite(norm):
+        # Read at once: each reading waits for the device.
+        value, seconds, stops, length = torch.cat([numbers, norm[None]]).tolist()
+        if not math.isfinite(length):
             raise DivergedError(
                 f"training diverged at step {self.step + 1}: a gradient is not a number", LOWER_LR
             )

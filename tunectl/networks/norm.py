@@ -34,7 +34,8 @@ class InstanceNorm(nn.Module):
             self.statistics = mean, variance
         elif self.statistics is None:
             # On channels last torch sums squares, which cancel, and is slow to go backward.
-            return group_norm(x.contiguous(), x.shape[1], self.weight, self.bias, EPSILON)
+            y = group_norm(x.contiguous(), x.shape[1], self.weight, self.bias, EPSILON)
+            return y.to(x.dtype)  # CUDA's autocast leaves it in full precision
         else:
             mean, variance = self.statistics
         scale = self.weight[:, None, None] * (variance + EPSILON).rsqrt()

@@ -93,6 +93,7 @@ class UNet(Network):
             y = down(skips[-1])
         y = self.latent_0(self.encoder[-1](y))
         for level in reversed(range(len(skips))):
-            y = pixel_shuffle(self.up[level](y), 2) + skips[level]
+            # In this order: the first decides the layout, and shuffled pixels lose it on CUDA.
+            y = skips[level] + pixel_shuffle(self.up[level](y), 2)
             y = self.decoder[level](self.latent_1(y) if level == 0 else y)
         return x + pixel_shuffle(self.tail(self.latent_2(y)), 2)

@@ -33,6 +33,9 @@ class Features(nn.Module):
     not hold them.
     """
 
+    means: Tensor
+    deviations: Tensor
+
     def __init__(self, name: str = "vgg16") -> None:
         """Raises UsageError for a name that is not known."""
         super().__init__()
@@ -53,6 +56,9 @@ class Features(nn.Module):
             conv = nn.Conv2d(inputs, outputs, side, padding=side // 2, padding_mode=mode)
             conv.weight, conv.bias = nn.Parameter(weight), nn.Parameter(bias)
             self.convs[key] = conv
+        means = _CAFFE_MEANS if name == "vgg16" else _MEANS
+        for key, numbers in (("means", means), ("deviations", _DEVIATIONS)):
+            self.register_buffer(key, torch.tensor(numbers)[:, None, None], persistent=False)
         self.taps = [key.replace("conv", "relu") for key in self.convs if key != "conv0"]
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
@@ -77,9 +83,8 @@ class Features(nn.Module):
             y: Tensor = self.convs["conv0"](x)
             return y
         if self.name == "vgg16":
-            return (x * 255 - x.new_tensor(_CAFFE_MEANS)[:, None, None]).flip(1)
-        means, deviations = x.new_tensor(_MEANS), x.new_tensor(_DEVIATIONS)
-        return (x - means[:, None, None]) / deviations[:, None, None]
+            return (x * 255 - self.means).flip(1)
+        return (x - self.means) / self.deviations
 
 
 def _from_torchvision(name: str) -> dict[str, Tensor]:
