@@ -2,7 +2,8 @@
 
 In dtype int8 every large tensor is 8-bit codes with a scale for each of its rows beside it, under
 its name and `SCALE`; the small ones, a network's first and last convolutions among them, are
-fp16: they are few, and as codes they would cost most of what is lost.
+fp16: they are few, and as codes they would cost most of what is lost. So are those of tuners that
+are nearly the identity, in bf16 as well: what such a tuner has learned is the small rest.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ DTYPES = {
 }
 CODED = 30_000  # values from which on a tensor is worth codes
 LARGEST_CODE = 127
+NEARLY_IDENTITY = ("ftn",)
 SCALE = ":scale"
 
 
@@ -41,7 +43,10 @@ def write(path: Path, header: Header, tensors: dict[str, Tensor], new: bool = Fa
     stored: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         plain = _plain(tensor.detach().cpu())
-        if header.dtype == "int8" and plain.ndim > 1 and plain.numel() >= CODED:
+        fine = name.startswith("tuner.") and header.tuner and header.tuner.name in NEARLY_IDENTITY
+        if fine and header.dtype in ("bf16", "int8"):
+            stored[name] = plain.half()
+        elif header.dtype == "int8" and plain.ndim > 1 and plain.numel() >= CODED:
             stored[name], stored[name + SCALE] = _codes(plain)
         else:
             stored[name] = plain.to(DTYPES[header.dtype])

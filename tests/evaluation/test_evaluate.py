@@ -22,6 +22,7 @@ from tunectl.evaluation.rivals import load_rival
 from tunectl.evaluation.run import Pictures, evaluate
 from tunectl.evaluation.subjects import highest, subject
 from tunectl.evaluation.table import measure
+from tunectl.hashing import file_sha256
 from tunectl.header import Part
 from tunectl.inference.load import load
 from tunectl.tasks import build_task
@@ -194,16 +195,23 @@ def test_evaluate_prints_and_writes_tables(
     ]
     report = json.loads(files[1].read_text())
     row = report["tables"][0]["rows"][1]
-    assert (report["schema"], row["setting"], len(row["pictures"])) == (2, "calibrated", 4)
+    assert (report["schema"], row["setting"], len(row["pictures"])) == (3, "calibrated", 4)
+    made = report["tables"][0]["made_with"]
+    assert (made["device"], made["precision"], made["ensemble"]) == ("cpu", "float32", 1)
+    assert made["models"] == {path.stem: file_sha256(path) for path in (tunable_file, plain_file)}
+    assert (made["task"], made["task_fields"]) == ("denoise", {"clip": False})
+    assert "; float32, outputs rounded" in report["tables"][0]["header"]
     means = [sum(p["psnr"] for p in row["pictures"] if p["level"] == n) / 2 for n in ("15", "50")]
     similar = [sum(p["ssim"] for p in row["pictures"] if p["level"] == n) / 2 for n in ("15", "50")]
+    assert list(row["means"].values()) == pytest.approx(means)
+    assert list(row["ssim"].values()) == pytest.approx(similar)
     cells = [f"{m:.2f} / {s:.4f}" for m, s in zip(means, similar, strict=True)]
     assert f"| tunable | calibrated | {' | '.join(cells)} |" in table
     with files[0].open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 3 * 2 * 2
     assert float(rows[0]["psnr"]) == report["tables"][0]["rows"][0]["pictures"][0]["psnr"]
-    assert rows[0]["seed"] == str(report["tables"][0]["rows"][0]["pictures"][0]["seed"])
+    assert rows[0]["seed"] == report["tables"][0]["rows"][0]["pictures"][0]["seed"]
     curves = ET.parse(files[2]).getroot().findall("{*}polyline")
     assert sum(len(curve.get("points").split()) == 2 for curve in curves) > 3
 

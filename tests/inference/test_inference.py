@@ -320,8 +320,18 @@ def test_a_knob_between_two_plain_models(plain_file: Path, tunable_file: Path, t
     assert model.level(0) == pytest.approx(source.level(0.2))
     with pytest.raises(UsageError, match="both models were trained for sigma"):
         join_files(one, one, tmp_path / "x.safetensors")
+    with pytest.raises(UsageError, match=r"is stronger than .*"):
+        join_files(other, one, tmp_path / "x.safetensors")
     with pytest.raises(IncompatibleError, match="has a knob"):
         join_files(one, tunable_file, tmp_path / "x.safetensors")
+    parent, tensors = checkpoint.read(other)
+    blind = tmp_path / "blind.safetensors"
+    checkpoint.write(blind, replace(parent, level=(10.0, 45.0)), tensors)
+    with pytest.raises(IncompatibleError, match="was trained for levels 10 to 45"):
+        join_files(one, blind, tmp_path / "x.safetensors")
+    mix_files([one, other], [0.25, 0.75], tmp_path / "mix.safetensors")
+    level = read_header(tmp_path / "mix.safetensors").level
+    assert level == pytest.approx((model.level(0) / 4 + model.level(1) * 3 / 4,) * 2)
 
 
 def test_a_knob_between_two_styles(tmp_path: Path):

@@ -73,8 +73,9 @@ def evaluate(
     """Measure PSNR and SSIM by level.
 
     Prints tables of models and rivals on the same pictures and noise. Clean pictures are degraded
-    by the first model's task, with seeds that depend on picture and level only; or degraded ones
-    lie beside them (--noisy, --pairs), and --level is what models are told. PSNR is in dB over all
+    by the first model's task, with seeds that depend on a picture's place in the sorted folder and
+    on the level; or degraded ones lie beside them (--noisy, --pairs), and --level is what models
+    are told. PSNR is in dB over all
     RGB samples, outputs are rounded to 8 bits, gray is Matlab's rgb2gray. The table is markdown;
     where pairs are measured at several levels, it ends with the best one for all and for each.
 

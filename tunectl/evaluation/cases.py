@@ -218,7 +218,7 @@ def _is_other_half(path: Path, noisy: Path, ending: str, names: Collection[str |
 
 
 def _seed(index: int, level: float) -> int:
-    return seed_of("measure", index, level)
+    return seed_of("measure", index, float(level))
 
 
 def _listed(folder: Path) -> list[Path]:

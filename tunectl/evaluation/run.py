@@ -5,19 +5,25 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tunectl.device import pick_device
+import torch
+
 from tunectl.errors import UsageError
 from tunectl.evaluation.cases import Cases, Degraded, Pairs
 from tunectl.evaluation.metrics import gray, gray_luma
 from tunectl.evaluation.rivals import load_rival
 from tunectl.evaluation.subjects import Subject, subject
-from tunectl.evaluation.table import Row, Table, label, measure
+from tunectl.evaluation.table import Made, Row, Table, label, measure
+from tunectl.fields import fields_to_json
+from tunectl.hashing import file_sha256
+from tunectl.inference.execution import Execution
+from tunectl.inference.find import find_model
 from tunectl.inference.load import load
 from tunectl.inference.model import Model
-from tunectl.tasks import Task, build_task
+from tunectl.tasks import TASKS, Task, build_task
 
 
 @dataclass(frozen=True)
@@ -75,14 +81,26 @@ def evaluate(
     Returns the task that they were measured on as well.
     Raises UsageError for models that share no task, or whose task PSNR says nothing of.
     """
+    execution = Execution.pick(device, precision, ensemble=ensemble)
     how: dict[str, Any] = {"device": device, "precision": precision, "ensemble": ensemble}
     loaded = {name: load(name, **how) for name in models}
     job = _task_of(loaded, task, task_fields or {})
-    subjects: list[Subject] = [load_rival(word, pick_device(device)) for word in rivals]
+    subjects: list[Subject] = [load_rival(word, execution.device) for word in rivals]
     called = _told_apart({name: Path(name).stem for name in loaded})
     for name, model in loaded.items():
         for setting in settings if model.tunable else ["-"]:
             subjects.append(subject(called[name], model, setting))
+    made = Made(
+        tunectl=version("tunectl"),
+        torch=torch.__version__,
+        device=str(execution.device),
+        precision=str(execution.precision).removeprefix("torch."),
+        ensemble=ensemble,
+        task=next(name for name, kind in TASKS.items() if type(job) is kind),
+        task_fields=fields_to_json(job.fields),
+        models={called[name]: file_sha256(find_model(name)) for name in loaded},
+        rivals=list(rivals),
+    )
     titles = _told_apart({str(folder): folder.resolve().name for folder in pictures.folders})
     tables = []
     for folder in pictures.folders:
@@ -96,7 +114,7 @@ def evaluate(
             rows.append(measure(one, cases, with_ssim))
         levels = [label(level) for level in cases.levels]
         facts = (cases.title, len(cases), cases.protocol, pictures.samples)
-        tables.append(Table(*facts, levels, rows, with_ssim))
+        tables.append(Table(*facts, levels, rows, with_ssim, made))
     return job, tables
 
 

@@ -12,7 +12,8 @@ from tunectl.evaluation.metrics import mean, psnr
 from tunectl.inference.model import Model
 from tunectl.inference.strength import Strength
 
-REACH = 0.15  # of alpha: how far from the calibrated one the best is looked for
+REACH = 0.15  # of alpha: how far from the calibrated one the best is looked for first
+EDGE = 0.02  # as near to it as the search cannot tell from it
 Restore = Callable[[Tensor, float | None], Tensor]  # (1, C, H, W) in [0, 1], level to the same
 
 
@@ -59,16 +60,16 @@ class AtAlpha(Subject):
         alpha = self.choose(case)
         return self.model(case.noisy, alpha), alpha
 
-    def range_near(self, case: Case) -> tuple[float, float]:
-        """Where the best alpha for a picture, or those of its level, is looked for."""
+    def best(self, score: Callable[[float], float], case: Case) -> float:
+        """The alpha of the highest score for a picture, or for those of its level."""
         knob = self.model.header.knob
         assert knob is not None
         low, high = min(0.0, knob.lowest), 1.0
         # Of a pair a level is only what models are told; and endpoint trains nothing between.
         if case.level is None or case.seed is None or knob.way == "endpoint":
-            return low, high
+            return highest(score, low, high)
         near = knob.alpha(knob.within(case.level))  # beyond an end the best alpha is near it
-        return max(low, near - REACH), min(high, near + REACH)
+        return highest_near(score, near, REACH, low, high)
 
 
 class Fixed(AtAlpha):
@@ -126,16 +127,16 @@ class Oracle(AtAlpha):
 
     def __init__(self, name: str, model: Model) -> None:
         super().__init__(name, "oracle", model)
-        self.best = 0.0
+        self.alpha = 0.0
 
     def prepare(self, cases: Cases, level: float | None) -> None:
         def score(alpha: float) -> float:
             return mean([psnr(*c.measured(self.model(c.noisy, alpha))) for c in cases.at(level)])
 
-        self.best = highest(score, *self.range_near(next(cases.at(level))))
+        self.alpha = self.best(score, next(cases.at(level)))
 
     def choose(self, case: Case) -> float:
-        return self.best
+        return self.alpha
 
 
 class OracleEach(AtAlpha):
@@ -148,7 +149,7 @@ class OracleEach(AtAlpha):
         def score(alpha: float) -> float:
             return psnr(*case.measured(self.model(case.noisy, alpha)))
 
-        return highest(score, *self.range_near(case))
+        return self.best(score, case)
 
 
 KNOWING = {"calibrated": Calibrated, "auto": Auto, "oracle": Oracle, "oracle-each": OracleEach}
@@ -167,6 +168,17 @@ def subject(name: str, model: Model, setting: str) -> Subject:
             f"--alpha {setting!r} is not known",
             f"give alphas from 0 to 1, or of {', '.join(KNOWING)}",
         ) from error
+
+
+def highest_near(
+    score: Callable[[float], float], near: float, reach: float, low: float, high: float
+) -> float:
+    """As `highest`, within `reach` of `near`; where that ends at its edge, in all of the interval,
+    for then the maximum lies beyond."""
+    left, right = max(low, near - reach), min(high, near + reach)
+    found = highest(score, left, right)
+    at_edge = (found < left + EDGE and left > low) or (found > right - EDGE and right < high)
+    return highest(score, low, high) if at_edge else found
 
 
 def highest(score: Callable[[float], float], low: float, high: float) -> float:

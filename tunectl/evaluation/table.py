@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from tunectl.atomic import write_new
 from tunectl.evaluation.cases import Cases
@@ -15,18 +16,19 @@ from tunectl.evaluation.chart import Curve, draw_chart
 from tunectl.evaluation.metrics import mean, psnr, ssim
 from tunectl.evaluation.subjects import Subject
 
-SCHEMA = 2
+SCHEMA = 3
 UNTOLD = "pairs"  # the column where no level was told
 
 
 @dataclass(frozen=True)
 class Result:
-    """One picture at one level: PSNR in dB, and what it was reached with."""
+    """One picture at one level: PSNR in dB, and what it was reached with. A seed has more digits
+    than many readers of numbers hold, and is text."""
 
     picture: str
     level: str
     alpha: float | None
-    seed: int | None
+    seed: str | None
     psnr: float
     ssim: float | None
 
@@ -53,6 +55,21 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Made:
+    """With what figures were made: `models` are the SHA-256 of their files by the rows' names."""
+
+    tunectl: str
+    torch: str
+    device: str
+    precision: str
+    ensemble: int
+    task: str
+    task_fields: dict[str, Any]
+    models: dict[str, str | None]
+    rivals: list[str]
+
+
+@dataclass(frozen=True)
 class Table:
     """Rows that share pictures, inputs and metrics; `samples` are what PSNR is taken over."""
 
@@ -63,14 +80,16 @@ class Table:
     levels: list[str]
     rows: list[Row]
     with_ssim: bool
+    made: Made
 
     @property
     def header(self) -> str:
         """What every reader of the figures has to know."""
         metrics = "PSNR in dB" + (" and SSIM" if self.with_ssim else "")
+        several = f", mean of {self.made.ensemble} orientations" if self.made.ensemble > 1 else ""
         return (
             f"{self.title}, {self.pictures} pictures, {metrics} over {self.samples}; "
-            f"{self.protocol}; outputs rounded to 8 bits"
+            f"{self.protocol}; {self.made.precision}{several}, outputs rounded to 8 bits"
         )
 
 
@@ -83,7 +102,8 @@ def measure(subject: Subject, cases: Cases, with_ssim: bool = False) -> Row:
             output, alpha = subject(case)
             pair = case.measured(output)
             similar = ssim(*pair) if with_ssim else None
-            results.append(Result(case.name, label(level), alpha, case.seed, psnr(*pair), similar))
+            seed = None if case.seed is None else str(case.seed)
+            results.append(Result(case.name, label(level), alpha, seed, psnr(*pair), similar))
     return Row(subject.name, subject.setting, results)
 
 
@@ -123,12 +143,14 @@ def as_json(tables: Sequence[Table]) -> str:
                 "model": row.model,
                 "setting": row.setting,
                 "means": {level: row.psnr(level) for level in table.levels},
+                "ssim": {level: row.ssim(level) for level in table.levels if table.with_ssim},
                 "pictures": [asdict(result) for result in row.results],
             }
             for row in table.rows
         ]
         facts = {"title": table.title, "protocol": table.protocol, "samples": table.samples}
-        found.append({**facts, "header": table.header, "rows": rows})
+        made = asdict(table.made)
+        found.append({**facts, "header": table.header, "made_with": made, "rows": rows})
     return json.dumps({"schema": SCHEMA, "tables": found}, indent=1)
 
 

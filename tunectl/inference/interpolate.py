@@ -90,15 +90,21 @@ def mix_ours(
     for name in contents[0]:
         stack = torch.stack([tensors[name].float() for tensors in contents])
         mixed[name] = torch.tensordot(torch.tensor(weights, dtype=torch.float32), stack, dims=1)
-    levels = [header.level for header in headers if header.level is not None]
-    spread = (levels[0][0], levels[-1][1]) if levels else None
+    levels = [header.level for header in headers]
+    level = None
+    if None not in levels:  # and of one level each it is between them
+        first, last = (
+            sum(weight * ends[i] for weight, ends in zip(weights, levels, strict=True) if ends)
+            for i in (0, 1)
+        )
+        level = first, last
     tasks = [header.task for header in headers]
     task = tasks[0]
     if task is not None and any(other != task for other in tasks):
         task = Part(task.name, {})  # between two styles it is neither's
     card = "A mix of " + ", ".join(path.stem for path in paths) + "."
     knob = _uncalibrated(headers[0])
-    header = replace(headers[0], task=task, level=spread, dtype="fp32", card=card, knob=knob)
+    header = replace(headers[0], task=task, level=level, dtype="fp32", card=card, knob=knob)
     return header, mixed, list(headers)
 
 
@@ -124,6 +130,11 @@ def join_files(
             raise IncompatibleError(
                 f"{path}: is not a plain network trained for a level of a task",
                 "name two that `train` made, or that were folded from dni, ftn or adafm 1x1",
+            )
+        if header.level[0] != header.level[1]:
+            raise IncompatibleError(
+                f"{path}: was trained for levels {header.level[0]:g} to {header.level[1]:g}",
+                "a knob goes from one level to another: name models of one level each",
             )
     assert one.task is not None
     assert other.task is not None

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tunectl.evaluation.cases import degraded
 from tunectl.evaluation.metrics import mean, psnr
-from tunectl.evaluation.subjects import highest
+from tunectl.evaluation.subjects import highest_near
 from tunectl.knob import Knob
 from tunectl.tasks import Task
 
@@ -23,8 +23,8 @@ def calibrate(
     """Measured pairs (alpha, level): the alpha of the highest mean PSNR at `points` levels.
 
     `at_alpha(input, alpha)` restores. The levels lie on the knob's schedule. The search goes down
-    a golden section around the scheduled alpha where the levels between were trained, over all
-    of [0, 1] where they were not; the result is made monotone.
+    a golden section, around the scheduled alpha first where the levels between were trained, over
+    all of [0, 1] where they were not; the result is made monotone.
     """
     pairs: list[tuple[float, float]] = []
     for i in range(points):
@@ -36,7 +36,6 @@ def calibrate(
             return mean([psnr(at_alpha(noisy, alpha).cpu(), clean) for clean, noisy in inputs])
 
         reach = 1.0 if knob.way == "endpoint" else 0.1
-        low, high = max(0.0, scheduled - reach), min(1.0, scheduled + reach)
         floor = pairs[-1][0] if pairs else 0.0
-        pairs.append((max(floor, highest(score, low, high)), level))
+        pairs.append((max(floor, highest_near(score, scheduled, reach, 0.0, 1.0)), level))
     return tuple(pairs)

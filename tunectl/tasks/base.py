@@ -97,10 +97,15 @@ class Task:
 
     def towards(self, level: float, other: Task, last: float) -> tuple[Task, tuple[float, float]]:
         """The task and levels of a knob between models trained for this one at `level` and for
-        `other`, of the same kind, at `last`. Raises UsageError where they are one level."""
+        `other`, of the same kind, at `last`. Raises UsageError where they are one level, or the
+        first is the stronger."""
         if level == last:
             raise UsageError(
                 f"both models were trained for {self.symbol} {level:g}", "name two that differ"
+            )
+        if (last > level) != (self.strongest > self.weakest):
+            raise UsageError(
+                f"{self.symbol} {level:g} is stronger than {last:g}", "name the weaker model first"
             )
         return self, (level, last)
 
