@@ -61,6 +61,18 @@ def test_a_file_that_came_meanwhile_stays(
     assert os.listdir(tmp_path) == ["a"]
 
 
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="gives files away")
+def test_a_replaced_file_keeps_its_owner(tmp_path: Path):
+    path = tmp_path / "a"
+    path.write_bytes(b"before")
+    os.chown(path, 1234, 4321)
+    path.chmod(0o640)
+    with atomic_write(path) as file:
+        file.write(b"after")
+    found = path.stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (1234, 4321, 0o640)
+
+
 def test_a_missing_folder_is_made_and_long_names_fit(tmp_path: Path):
     path = tmp_path / "x" / "y" / ("n" * 255)
     write(path)

@@ -155,6 +155,22 @@ def test_lies_about_shapes_are_refused_before_anything_is_allocated(file: Path):
         checkpoint.read(file)
 
 
+def test_numbers_too_large_are_refused(file: Path):
+    header, tensors = checkpoint.read(file)
+    checkpoint.write(file, replace(header, provenance={"hours": 12345.5}), tensors)
+    file.write_bytes(file.read_bytes().replace(b"12345.5", b"1e99999"))
+    with pytest.raises(CorruptError, match="header cannot be read"):
+        read_header(file)
+
+
+def test_a_model_does_not_change_with_its_file(file: Path):
+    _, tensors = checkpoint.read(file)
+    before = tensors["network.a"].clone()
+    with open(file, "r+b") as written:  # as copying over it does
+        written.write(bytes(file.stat().st_size))
+    assert torch.equal(tensors["network.a"], before)
+
+
 def test_deep_and_huge_headers_are_refused(file: Path):
     raw = b"[" * 200_000
     file.write_bytes(struct.pack("<Q", len(raw)) + raw)

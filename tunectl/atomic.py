@@ -40,8 +40,9 @@ def atomic_write(path: Path, new: bool = False) -> Iterator[BinaryIO]:
 
     A missing folder is made. The temporary file lies in the same folder (one file system), is
     flushed and fsynced before the rename, and the folder is fsynced after it. A link is written
-    through to its target; a file that is replaced passes on its permission bits and its extended
-    attributes (labels, ratings; on Linux), a new one has the bits of the umask. With `new` a file
+    through to its target; a file that is replaced passes on its permission bits, its owner and
+    group where that is allowed, and its extended attributes (labels, ratings; on Linux), a new one
+    has the bits of the umask. With `new` a file
     that has come to `path` by then stays, and the block's is lost. Raises ResourceError, which is a
     DiskFullError where that is the cause.
     """
@@ -59,7 +60,7 @@ def atomic_write(path: Path, new: bool = False) -> Iterator[BinaryIO]:
                 os.fsync(file.fileno())
             if mode is not None:
                 _take_over(target, temporary)
-                os.chmod(temporary, mode)
+                os.chmod(temporary, mode)  # last: a new owner takes bits away
             if new:
                 _rename_to_new(temporary, target, path)
             else:
@@ -70,7 +71,13 @@ def atomic_write(path: Path, new: bool = False) -> Iterator[BinaryIO]:
 
 
 def _take_over(target: Path, temporary: Path) -> None:
-    """Copy extended attributes, as far as the system lets us: Python knows those of Linux alone."""
+    """Copy owner, group and extended attributes, as far as the system lets us: Python knows the
+    latter of Linux alone."""
+    if hasattr(os, "chown"):
+        found = os.stat(target)
+        for user, group in ((found.st_uid, -1), (-1, found.st_gid)):
+            with contextlib.suppress(OSError):  # only a superuser gives files away
+                os.chown(temporary, user, group)
     if not hasattr(os, "listxattr"):
         return
     with contextlib.suppress(OSError):  # many file systems have none
@@ -87,9 +94,15 @@ def write_new(path: Path, data: bytes) -> None:
 
 
 def check_new(path: Path) -> None:
-    """Raises UsageError for a file that is there: nothing is written over unasked."""
+    """Raises UsageError for a file that is there: nothing is written over unasked; and where no
+    file can be made, ResourceError if it may not be."""
     if os.path.lexists(path):
         raise UsageError(f"{path}: exists", "name another file, or remove it")
+    above = next(folder for folder in Path(os.path.abspath(path)).parents if folder.exists())
+    if not above.is_dir():
+        raise UsageError(f"{path}: {above} is a file", "name another folder")
+    if not os.access(above, os.W_OK):
+        raise ResourceError(f"{path}: {above} may not be written to", "name another folder")
 
 
 def refusal(path: Path, error: OSError) -> ResourceError:

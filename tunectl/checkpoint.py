@@ -67,7 +67,8 @@ def read(path: Path) -> tuple[Header, dict[str, Tensor]]:
     """
     content = read_content(path)
     try:
-        tensors = safetensors.torch.load_file(path)
+        # Not mapped: a file that is written over meanwhile would end the process, or change it.
+        tensors = safetensors.torch.load(path.read_bytes())
     except (SafetensorError, OSError, ValueError) as error:
         raise CorruptError(f"{path}: its tensors cannot be read ({error})", AGAIN) from error
     if content.pop("sha256", None) != _digest(content, tensors):

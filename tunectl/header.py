@@ -144,7 +144,9 @@ def read_content(path: Path) -> dict[str, Any]:
         raise StrangerError(f"{path}: has no tunectl header", foreign)
     _check_lengths(path, table, size - 8 - length)
     try:
-        content = json.loads(metadata[KEY], parse_constant=_refuse_constant)
+        content = json.loads(
+            metadata[KEY], parse_constant=_refuse_constant, parse_float=_finite_float
+        )
         version = int(content["format"])
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise CorruptError(f"{path}: its tunectl header cannot be read", AGAIN) from error
@@ -153,6 +155,10 @@ def read_content(path: Path) -> dict[str, Any]:
             f"{path}: has format {version}, this tunectl knows {FORMAT}", "upgrade tunectl"
         )
     return dict(content)
+
+
+def _finite_float(word: str) -> float:
+    return float(word) if math.isfinite(float(word)) else _refuse_constant(word)
 
 
 def _refuse_constant(word: str) -> float:

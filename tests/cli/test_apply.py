@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import draw
 from PIL import Image, ImageOps
 
 from tunectl import atomic
@@ -280,6 +281,17 @@ def test_in_place_writes_over_the_input_and_keeps_its_kind(cli, common: Words):
     assert after.format == "PNG"
     assert not np.array_equal(np.asarray(after), before)
     assert os.stat("p.jpg").st_mode & 0o777 == 0o604
+
+
+def test_what_is_no_number_is_no_picture(cli, tmp_path: Path, tunable_file: Path):
+    path = tmp_path / "a.png"
+    Image.fromarray(draw(40, 50, 1)).save(path)
+    before = path.read_bytes()
+    words = ["apply", path, "-m", tunable_file, "--in-place", "--extrapolate", "--device", "cpu"]
+    code, _, err = cli(*words, "--alpha", "1e30")
+    assert (code, len(err.splitlines())) == (2, 2)
+    assert f"{path}: what comes out are no numbers" in err
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize(

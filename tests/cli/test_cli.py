@@ -191,7 +191,7 @@ def test_train_finetune_interpolate_and_evaluate(cli, photos: Path, tmp_path: Pa
     code, text, _ = cli("evaluate", photos, *words, "--json", "--gray")
     assert code == 0
     report = json.loads(text)
-    assert report["schema"] == 2
+    assert report["schema"] == 3
     assert len(report["tables"][0]["rows"][0]["pictures"]) == 4
 
 

@@ -72,6 +72,7 @@ def test_apply_takes_a_config_too(cli, tmp_path: Path, tunable_file: Path):
         ("steps = [1]", ["steps takes one value"]),
         ("steps = 'many'", ["steps"]),
         ("config = 'other.toml'", ["has no option 'config'"]),
+        ('output = "a\\u0000b.safetensors"', ["output holds a zero byte"]),
     ],
 )
 def test_what_a_config_cannot_say(cli, tmp_path: Path, text: str, words: list[str]):
@@ -82,6 +83,14 @@ def test_what_a_config_cannot_say(cli, tmp_path: Path, text: str, words: list[st
     for word in words:
         assert word in err
     assert "Traceback" not in err
+
+
+def test_a_config_as_powershell_writes_it(cli, config: Path):
+    words = ["--data", config.parent, "--print-config", "--config", config]
+    plain = cli("train", *words)
+    config.write_text(config.read_text(), encoding="utf-16")
+    assert plain[0] == 0
+    assert cli("train", *words) == plain
 
 
 def test_a_config_that_is_not_there(cli, tmp_path: Path):

@@ -173,6 +173,17 @@ def test_rivals_that_spandrel_would_load(tmp_path: Path, monkeypatch):
         load_rival("old.pth", CPU)
 
 
+def test_a_picture_too_small_for_ssim_is_named(cli, tunable_file: Path, tmp_path: Path):
+    for name, side in (("a", 32), ("small", 8)):
+        Image.fromarray(draw(side, side, 0)).save(tmp_path / f"{name}.png")
+    words = ["evaluate", tmp_path, "-m", tunable_file, "--level", "15", "--device", "cpu", "--ssim"]
+    code, _, err = cli(*words)
+    assert code == 3
+    assert "small.png: SSIM needs 11 x 11 pixels" in err
+    code, _, err = cli(*words, "--save", tmp_path / "a.png" / "r.csv")
+    assert (code, "is a file" in err) == (2, True)
+
+
 def test_evaluate_prints_and_writes_tables(
     cli, photos: Path, pairs: Path, tunable_file: Path, plain_file: Path, tmp_path: Path
 ):

@@ -57,6 +57,14 @@ def test_adafm_files_that_cannot_be_converted(tmp_path: Path):
     torch.save(lacking, path)
     with pytest.raises(IncompatibleError, match=r"model\.1\.sub\.1\.res\.4"):
         convert_file(path, made, levels=(15, 75))
+    whole = AuthorsAdaFM(1).state_dict()
+    for name, tensor in (("model.0.weight", torch.ones(3)), ("model.2.weight", torch.ones(4, 3))):
+        torch.save({**whole, name: tensor}, path)
+        with pytest.raises(IncompatibleError, match="other shapes"):
+            convert_file(path, made, levels=(15, 75))
+    torch.save({**whole, "__metadata__": torch.ones(3)}, path)
+    with pytest.raises(CheckpointError):
+        convert_file(path, made, levels=(15, 75))
     assert not made.exists()
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from tunectl.device import pick_precision
 from tunectl.errors import is_out_of_memory
+from tunectl.inference import memory
 
 CODE = """
 import resource, sys
@@ -37,9 +41,24 @@ def test_a_limit_on_the_address_space_gives_smaller_windows_and_the_same_picture
     assert "kept within" in done.stdout, done.stderr
 
 
+def test_a_system_that_tells_nothing_of_memory(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr(os, "sysconf")
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: "")
+    assert memory.free_bytes(torch.device("cpu")) == memory.ASSUMED
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype"), [((7, 5), torch.float32), ((8, 0), torch.bfloat16)]
+)
+def test_bf16_where_a_gpu_has_it(monkeypatch: pytest.MonkeyPatch, capability, dtype):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert pick_precision(torch.device("cuda", 1)) == dtype
+
+
 def test_failed_allocations_are_known_by_their_words():
     assert is_out_of_memory(MemoryError())
     assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"))
     assert is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+    assert is_out_of_memory(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling"))
     assert not is_out_of_memory(RuntimeError("shapes differ"))
     assert not is_out_of_memory(ValueError("out of memory"))

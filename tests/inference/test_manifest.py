@@ -248,6 +248,31 @@ def test_what_was_restored_in_place_is_left_at_another_strength_and_by_another_n
     assert read == []
 
 
+def test_two_models_in_place_do_so_once_each(job: Job):
+    here, path = replace(job, output=job.source), Path("m/done.jsonl")
+    setups = SETUP, Setup("n", "hash of n")
+    for round_, setup in enumerate(setups):
+        sha256 = file_sha256(Path("in.png"))
+        edit("in.png", f"after {round_}".encode())
+        Manifest(path, setup).append(replace(finished(here), input_sha256=sha256))
+    for setup in setups:
+        assert look(Manifest(path, setup), here) in ("fresh", "restored")
+
+
+def test_it_knows_what_became_of_what(job: Job, tmp_path: Path):
+    assert written(job).made == {str(tmp_path / "out.png"): str(tmp_path / "in.png")}
+    assert written(replace(job, source=job.output)).made == {}
+
+
+@pytest.mark.parametrize("name", ["output_sha256", "model", "output_bytes", "input"])
+def test_a_line_of_odd_values_is_refused(job: Job, name: str):
+    written(job)
+    line = json.loads(Path("m/done.jsonl").read_text())
+    Path("m/done.jsonl").write_text(json.dumps(line | {name: ["x"]}) + "\n")
+    with pytest.raises(UsageError, match="line 1 is not of a manifest"):
+        Manifest(Path("m/done.jsonl"), SETUP)
+
+
 def test_a_renamed_result_is_found_again(job: Job):
     Path("out.png").rename("out_2.png")
     Path("out.png").write_bytes(b"somebody's")

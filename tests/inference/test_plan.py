@@ -178,6 +178,17 @@ def test_results_that_got_a_number_are_no_inputs():
     assert [job.target for job in named] == ["in/a_clean_2_clean.png"]
 
 
+def test_results_of_earlier_runs_are_no_inputs(here: Path):
+    pictures("in/a.png", "in/a_x.png", "out/a.png")
+    made = {str(here / "in/a_x.png"): str(here / "in/a.png"), str(here / "out/a.png"): "gone"}
+    asked = [Asked(0.5), Asked(0.7)]
+    jobs = plan(["in"], asked, Layout(suffix="_x"), made)
+    assert {job.name for job in jobs} == {"in/a.png"}
+    assert pairs(plan(["out"], AUTO, Layout("next"), made)) == {"out/a.png": "next/a.png"}
+    named = plan(["in", "in/a_x.png"], AUTO, Layout("new"), made)
+    assert pairs(named)["in/a_x.png"] == "new/a_x.png"
+
+
 def test_what_is_done_where_an_output_exists():
     pictures("in/a.png", "in/a_2.png", "in/b.png", "out/a.png")
     jobs = plan(["in"], AUTO, Layout("out"))

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import draw
+from PIL import Image
 from strangers import esrgan, saved
 
-from tunectl.errors import AlphaError
+from tunectl.errors import AlphaError, UsageError
 from tunectl.images import Picture, arrays
 from tunectl.inference.load import load
 from tunectl.inference.model import Model
@@ -88,6 +89,15 @@ def test_a_map_is_alpha_by_itself_and_scaled_by_one(model: Model):
     for output, alpha in ((alone, 128 / 255), (half, 64 / 255)):
         expected = model(pixels, alpha=alpha).astype(int)
         assert np.abs(output - expected).max() <= 1
+
+
+def test_a_map_of_another_size_is_told_as_it_is_shown(model: Model):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # on its side: 48 wide and 64 high is how a viewer shows it
+    picture = Picture(noisy(48, 64), exif=exif.tobytes())
+    restore(model, picture, Strength(alpha_map=np.ones((64, 48), np.uint8)))
+    with pytest.raises(UsageError, match="map has 64 x 48 pixels, the picture 48 x 64"):
+        restore(model, picture, Strength(alpha_map=np.ones((48, 64), np.uint8)))
 
 
 def test_pictures_larger_than_memory_give_the_same(model: Model, monkeypatch):

@@ -118,6 +118,21 @@ def test_a_run_in_parts_is_the_run_in_one(
     assert previews[0] == previews[1]
 
 
+def test_what_others_leave_in_a_runs_folder_stays(photos: Path, tmp_path: Path, options: Options):
+    output, options = tmp_path / "m.safetensors", dataclasses.replace(options, steps=4)
+    train_until = place(photos, output, stop_after=2)
+    jobs.train(train_until, options, "denoise", "adafm-net", [15], TINY)
+    folder = RunFolder(output)
+    theirs = [folder.previews / name for name in ("best.png", "._00000000.png")]
+    for path in theirs:
+        path.write_bytes(b"not ours")
+    with folder.log_path.open("ab") as log:
+        log.write(b'\xff\xfe\n{"a": 1}\n[1]\n')
+    train(dataclasses.replace(train_until, stop_after=None), options)
+    assert all(path.exists() for path in theirs)
+    assert (folder.path / "report.html").exists()
+
+
 def test_a_finished_run_is_left_as_it_is(photos: Path, tmp_path: Path, options: Options):
     output, said = tmp_path / "m.safetensors", []
     where = place(photos, output, say=said.append)

@@ -16,7 +16,7 @@ import torch
 from tunectl import checkpoint
 from tunectl.errors import UsageError
 from tunectl.header import read_header
-from tunectl.learning import jobs
+from tunectl.learning import jobs, processes
 from tunectl.learning.options import Options
 from tunectl.learning.state import RunFolder
 
@@ -69,6 +69,14 @@ def test_half_of_a_start_is_refused(
     where = jobs.Place(photos, tmp_path / "m.safetensors", device="cpu")
     with pytest.raises(UsageError, match="RANK is not set"):
         jobs.train(where, options, "denoise", "adafm-net", [15], {"width": 4, "blocks": 1})
+
+
+def test_one_gpu_for_several_processes_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(processes, "pick_device", torch.device)  # there may be no GPU here
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(UsageError, match="want one each"), processes.joined("cuda:0"):
+        pass
 
 
 def test_a_batch_too_small_for_the_processes_says_so(photos: Path, tmp_path: Path):

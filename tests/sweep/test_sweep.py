@@ -115,6 +115,17 @@ def test_views_of_a_large_photo():
         part(photo, (0, 0, 10, 1501))
 
 
+@pytest.mark.parametrize("size", [(4, 17_000), (17_000, 4)])
+def test_a_strip_of_a_photo_is_shown(cli, tunable_file: Path, tmp_path: Path, size):
+    Image.new("RGB", size, "teal").save(tmp_path / "strip.png")
+    names = [tmp_path / f"k{ending}" for ending in (".html", ".webp", ".jpg")]
+    outputs = [word for name in names for word in ("-o", name)]
+    words = ["sweep", tmp_path / "strip.png", *outputs, "-m", tunable_file]
+    assert cli(*words, "--alpha", "0,1", "--device", "cpu")[0] == 0
+    assert all(name.stat().st_size > 0 for name in names)
+    assert max(Image.open(names[2]).size) < 10_000
+
+
 def test_the_liveliest_part_is_chosen():
     pixels = np.full((1500, 2600, 3), 128, np.uint8)
     pixels[900:1300, 1800:2200] = draw(400, 400, 1) // 64 * 64
@@ -181,6 +192,8 @@ def test_sweep_writes_a_sheet_an_animation_and_a_page(
     ("words", "cause"),
     [
         (["-o", "x.txt"], "not written so"),
+        (["-o", "x.png", "-o", "x.png"], "names one file twice"),
+        (["-o", "x.png", "-o", "FILE/y.html"], "is a file"),
         (["-o", "x.png", "-a", "0.5"], "needs two alphas"),
         (["-o", "x.png", "-a", "0,2"], "alpha 2"),
         (["-o", "x.png", "--crop", "1,2,3"], "not four numbers"),
@@ -191,6 +204,7 @@ def test_sweep_writes_a_sheet_an_animation_and_a_page(
 def test_sweep_refuses(cli, tunable_file: Path, noisy, tmp_path: Path, monkeypatch, words, cause):
     monkeypatch.chdir(tmp_path)
     words = [noisy[1] if word == "STYLE" else word for word in words]
+    words = [str(word).replace("FILE", str(noisy[1])) for word in words]
     code, _, err = cli("sweep", noisy[0], *words, "-m", tunable_file, "--device", "cpu")
     assert code in (2, 3)
     assert cause in err

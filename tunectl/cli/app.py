@@ -73,4 +73,5 @@ def main() -> None:
     with console.exit_codes():
         console.check_current_folder()
         _refuse_empty(sys.argv[1:])
-        app(prog_name="tunectl")
+        # On Windows typer would take brackets in names for patterns, and $ and % for variables.
+        app(prog_name="tunectl", windows_expand_args=False)

@@ -194,8 +194,7 @@ def apply(
         left = unread(inputs)
         if left and not quiet:
             console.say(f"left alone: {left}")
-        planned = plan(inputs, parse_strengths(alpha, level, extrapolate), layout)
-        jobs = shard_of(planned, shard) if shard is not None else planned
+        asked = parse_strengths(alpha, level, extrapolate)
         fineness = _quality(quality)
         settings = {
             "precision": precision,
@@ -212,6 +211,8 @@ def apply(
         }
         setup = setup_of(model, settings, hashed=bool(manifest) or (as_json and not dry_run))
         journal = Manifest(manifest, setup) if manifest else None
+        planned = plan(inputs, asked, layout, journal.made if journal else None)
+        jobs = shard_of(planned, shard) if shard is not None else planned
         if journal and journal.results and not quiet:
             console.say(f"{manifest}: comparing with {journal.results} results")
         jobs = settle(jobs, if_exists, journal, planned)

@@ -16,6 +16,7 @@ import typer
 
 from tunectl.cli import console
 from tunectl.errors import UsageError
+from tunectl.text import read_text
 
 _OWN = ("config", "print_config")
 # As a path has it, which knows no double slash.
@@ -27,7 +28,7 @@ def _read(ctx: typer.Context, path: Path | None) -> Path | None:
     if path is None:
         return None
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        found = tomllib.loads(read_text(path))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}", "name a file with --config") from error
     except ValueError as error:  # of UTF-8 or of TOML
@@ -48,6 +49,8 @@ def _read(ctx: typer.Context, path: Path | None) -> Path | None:
 
 
 def _check(what: str, value: Any, option: Any) -> None:
+    if "\0" in str(value):
+        raise UsageError(f"{what} holds a zero byte", "correct the file")
     if option.multiple:
         if not isinstance(value, list):
             raise UsageError(f"{what} takes several values", f"write {option.name} = [...]")

@@ -20,8 +20,9 @@ def load_rival(word: str, device: torch.device) -> Plain:
     ((1, C, H, W) in [0, 1], level or None) to the same shape: it is run, so it has to be trusted.
     Raises UsageError for a rival that cannot be had.
     """
-    adapter, _, weights = word.partition(":")
-    if adapter.endswith(".py"):
+    adapter, colon, weights = word.partition(".py:")  # there may be a drive's colon before
+    if colon or word.endswith(".py"):
+        adapter = adapter.removesuffix(".py") + ".py"
         return Plain(Path(weights or adapter).stem, _adapted(Path(adapter), weights))
     return Plain(Path(word).stem, _spandrel(Path(word), device))
 
@@ -39,7 +40,7 @@ def _adapted(adapter: Path, weights: str) -> Restore:
         found: Restore = load(Path(weights)) if weights else load()
     except TunectlError:
         raise
-    except Exception as error:  # whatever a stranger's file raises
+    except (Exception, SystemExit) as error:  # whatever a stranger's file raises
         raise UsageError(
             f"{adapter}: {type(error).__name__}: {error}",
             "it needs a function load(path) that returns restore(picture, level)",
@@ -51,11 +52,13 @@ def _adapted(adapter: Path, weights: str) -> Restore:
         try:
             with torch.inference_mode():
                 output = found(noisy, level)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UsageError(f"{adapter}: {type(error).__name__}: {error}", rule) from error
         if not isinstance(output, Tensor) or output.shape != noisy.shape:
             what = tuple(getattr(output, "shape", ())) or type(output).__name__
             raise UsageError(f"{adapter}: gave {what} for {tuple(noisy.shape)}", rule)
+        if not output.isfinite().all():
+            raise UsageError(f"{adapter}: gave what is not a number", rule)
         return output
 
     return restore

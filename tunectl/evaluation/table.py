@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tunectl.atomic import write_new
+from tunectl.errors import DataError
 from tunectl.evaluation.cases import Cases
 from tunectl.evaluation.chart import Curve, draw_chart
 from tunectl.evaluation.metrics import mean, psnr, ssim
@@ -101,7 +102,10 @@ def measure(subject: Subject, cases: Cases, with_ssim: bool = False) -> Row:
         for case in cases.at(level):
             output, alpha = subject(case)
             pair = case.measured(output)
-            similar = ssim(*pair) if with_ssim else None
+            try:
+                similar = ssim(*pair) if with_ssim else None
+            except DataError as error:
+                raise DataError(f"{case.name}: {error.message}", error.hint) from error
             seed = None if case.seed is None else str(case.seed)
             results.append(Result(case.name, label(level), alpha, seed, psnr(*pair), similar))
     return Row(subject.name, subject.setting, results)

@@ -29,7 +29,7 @@ def read_table(path: Path) -> Table:
             f"make it safe first: tunectl convert {path} -o {path.with_suffix(ENDING)}",
         )
     try:
-        return safetensors.torch.load_file(path)
+        return safetensors.torch.load(path.read_bytes())
     except (SafetensorError, ValueError) as error:
         raise CorruptError(
             f"{path}: is not a safetensors file ({error})", "get it again"
@@ -60,7 +60,12 @@ def read_pickle(path: Path, key: str = "") -> Table:
                 f"{path}: its weights cannot be read ({cause})",
                 "get it again, name the table with --key, or ask its maker for safetensors",
             )
-        return safetensors.torch.load_file(target)
+        try:
+            return safetensors.torch.load(target.read_bytes())
+        except SafetensorError as error:
+            raise ForeignError(
+                f"{path}: its weights cannot be kept ({error})", "ask its maker for safetensors"
+            ) from error
 
 
 def write_table(path: Path, table: Table, metadata: dict[str, str]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
+import shutil
 import tempfile
 from typing import Any
 
@@ -57,12 +59,14 @@ def is_gray(pixels: NDArray[Any]) -> bool:
 def _mapped(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     with tempfile.TemporaryFile(prefix="tunectl-") as file:  # the mapping keeps it alive
         size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-        if hasattr(os, "posix_fallocate"):  # writing into a hole of a full disk would be SIGBUS
-            try:
+        try:  # writing into a hole of a full disk would be SIGBUS
+            if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, size)
-            except OSError as error:
-                raise ResourceError(
-                    f"{tempfile.gettempdir()}: no room for a large picture: {error.strerror}",
-                    "set TMPDIR to a folder on a larger disk",
-                ) from error
+            elif shutil.disk_usage(tempfile.gettempdir()).free < size:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            raise ResourceError(
+                f"{tempfile.gettempdir()}: no room for a large picture: {error.strerror}",
+                "set TMPDIR to a folder on a larger disk",
+            ) from error
         return np.memmap(file, dtype, "r+" if hasattr(os, "posix_fallocate") else "w+", shape=shape)

@@ -21,6 +21,7 @@ UNREAD = {*RAW, ".dds", ".exr", ".hdr", ".ico", ".j2k", ".jp2", ".jpx", ".jxr", 
 UNREAD |= {".pgm", ".pnm", ".ppm", ".psb", ".psd", ".tga", ".xcf"}
 # At the root of a disk; and the thumbnails, bins and copies that network storage keeps everywhere.
 _OF_SYSTEMS = {"lost+found", "System Volume Information", "$RECYCLE.BIN"}
+_LIBRARIES = (".photoslibrary", ".photolibrary", ".aplibrary")  # of macOS, which looks after them
 _OF_SYSTEMS |= {"@eaDir", "#recycle", "@Recycle", "#snapshot", "@Recently-Snapshot"}
 _OF_A_RUN = ".run", "run.json"  # training's folder beside its model, full of previews
 HEAD = 64  # bytes that tell a format
@@ -138,9 +139,11 @@ def _shown(
 def _is_passed_over(place: str, folder: str) -> bool:
     ending, mark = _OF_A_RUN
     of_a_run = folder.endswith(ending) and os.path.exists(os.path.join(place, folder, mark))
-    return of_no_one(folder) or of_a_run
+    junction = getattr(os.path, "isjunction", None)  # Windows' links to folders
+    led_away = junction is not None and junction(os.path.join(place, folder))
+    return of_no_one(folder) or of_a_run or led_away
 
 
 def of_no_one(name: str) -> bool:
     """Whether a file or folder is hidden, or one that systems keep for themselves."""
-    return name.startswith(".") or name in _OF_SYSTEMS
+    return name.startswith(".") or name in _OF_SYSTEMS or name.endswith(_LIBRARIES)

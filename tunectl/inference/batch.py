@@ -156,7 +156,7 @@ def _read(source: Path | None, files: Files) -> _Source:
         frame=files.frame,
         max_pixels=files.max_pixels or MAX_PIXELS,
     )
-    size = found.stat().st_size if isinstance(found, Path) else len(found)
+    size = len(found) if isinstance(found, bytes) else places.size_of(stamp) or 0
     return _Source(picture, digest, stamp, size, time.perf_counter() - started)
 
 

@@ -38,17 +38,18 @@ class Entry:
         if self.header is None:
             return "-"
         symbol = symbol_of(self.header.task)
-        ends = self.header.knob.levels if self.header.knob else self.header.level
+        knob = None if self.header.plain else self.header.knob  # folded, it is only remembered
+        ends = knob.levels if knob else self.header.level
         if ends is None:
             return "no knob"
         task = self.header.task
         if task is not None and task.name in STYLES:
             fields = task.fields
             first, second = fields.get("first", "photo"), fields.get("second", "any style")
-            span = f"{first} to {second}" if self.header.knob else "a style"
+            span = f"{first} to {second}" if knob else "a style"
         else:
             span = f"{symbol} {ends[0]:g}" + (f" to {ends[1]:g}" if ends[1] != ends[0] else "")
-        return span if self.header.knob else f"{span}, no knob"
+        return span if knob else f"{span}, no knob"
 
     def card(self) -> list[tuple[str, str]]:
         """Everything, a line each: what it is called and what it says."""

@@ -14,6 +14,7 @@ from tunectl.inference.execution import Execution
 from tunectl.inference.find import find_model
 from tunectl.inference.model import Model
 from tunectl.networks import Network, build_network
+from tunectl.tasks import build_task
 from tunectl.tuners import Tunable, build_tuner, insert_sites
 
 
@@ -38,17 +39,25 @@ def load(
 
         header, module = load_foreign(path)
         return Model(header, module, execution)
-    return from_tensors(*checkpoint.read(path), execution)
+    try:
+        return from_tensors(*checkpoint.read(path), execution)
+    except IncompatibleError as error:
+        raise IncompatibleError(f"{path}: {error.message}", error.hint) from error
 
 
 def from_tensors(header: Header, tensors: dict[str, Tensor], execution: Execution) -> Model:
-    """Build the model that a file's header describes and give it the file's tensors."""
+    """Build the model that a file's header describes and give it the file's tensors.
+
+    Raises IncompatibleError for names, fields or shapes that are not known.
+    """
     part, knots = header.tuner, header.knob.knots if header.knob else (0.0, 1.0)
     try:
         with torch.device("meta"):  # nothing is allocated for the header's word alone
             network = build_network(header.network.name, header.network.fields)
             if part is not None and header.plain:  # what the tuner inserted is part of the network
                 insert_sites(part.name, network, part.fields, knots)
+        if header.task is not None:
+            build_task(header.task.name, header.task.fields)
         module: Network | Tunable = network
         network.load_state_dict(checkpoint.under("network.", tensors), assign=True)
         if part is not None and not header.plain:
@@ -56,9 +65,7 @@ def from_tensors(header: Header, tensors: dict[str, Tensor], execution: Executio
             tuner.load_state_dict(checkpoint.under("tuner.", tensors))
             module = Tunable(network, tuner)
     except UsageError as error:  # of an unknown name or field
-        raise IncompatibleError(
-            f"the model's {error.message}", "it may want a later tunectl"
-        ) from error
+        raise IncompatibleError(error.message, "it may want a later tunectl") from error
     except RuntimeError as error:
         raise IncompatibleError(
             f"its tensors do not fit a {header.network.name}", "train or download it again"

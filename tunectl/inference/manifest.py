@@ -87,12 +87,18 @@ class Manifest(Journal):
                 if line["input"] == output:
                     by = self._in_place.setdefault(line["output_sha256"], set())
                     by |= {line.get("model"), line.get("model_sha256")}
+                    by |= self._in_place.get(line["input_sha256"], set())  # one after another
                     self._sizes.add(line.get("output_bytes"))
 
     @property
     def journal(self) -> Journal:
         """Only its end, without what was read."""
         return Journal(Path(full_name(self.path)), self.setup)
+
+    @property
+    def made(self) -> dict[str, str]:
+        """What each result was made of, where not in place, by full names."""
+        return {name: one["input"] for name, one in self._latest.items() if one["input"] != name}
 
     @property
     def results(self) -> int:
@@ -215,4 +221,6 @@ def _is_ours(line: Any) -> bool:
     if not isinstance(line, dict) or line.get("schema") != SCHEMA:
         return False
     needed = {"status", "input", "output", "input_sha256", "output_sha256"}
-    return needed <= line.keys() and isinstance(line["output"], str)
+    told = ("input", "output_sha256", "input_sha256", "model", "model_sha256", "output_bytes")
+    plain = all(isinstance(line.get(name), str | int | None) for name in told)
+    return needed <= line.keys() and isinstance(line["output"], str) and plain

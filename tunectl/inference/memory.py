@@ -20,6 +20,7 @@ from tunectl.networks import Network
 LARGEST_SIDE = 2048  # beyond it the halo's share falls slowly and nothing gets faster
 LARGEST_BYTES = 1 << 30  # what a window may take where memory is plenty
 GROUP, GROUPS_OF_PROCESS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+ASSUMED = 4 << 30  # bytes free where a system does not say
 SHARE = 0.4  # of what is free: decoded pictures and other programs want some too
 
 
@@ -139,4 +140,6 @@ def _meminfo(key: str) -> int:
                 return int(value.split()[0]) * 1024
     except (OSError, ValueError):
         pass
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if hasattr(os, "sysconf"):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return ASSUMED  # Windows says it in ways of its own

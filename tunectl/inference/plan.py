@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,16 +52,22 @@ class _Found:
     named: bool
 
 
-def plan(inputs: Sequence[str], asked: Sequence[Asked], layout: Layout) -> list[Job]:
+def plan(
+    inputs: Sequence[str],
+    asked: Sequence[Asked],
+    layout: Layout,
+    made: Mapping[str, str] | None = None,
+) -> list[Job]:
     """List every job, input by input. Raises UsageError for anything that would clash or be lost.
 
     A folder is searched to the bottom and its tree is kept below the output folder; pictures in it
-    that are results of this plan are no inputs. Names are compared as file systems may: normalised
+    that are results of this plan are no inputs, nor are those that earlier runs made of such inputs
+    (`made`: what became of what, by full names). Names are compared as file systems may: normalised
     and without case.
     """
     one = _names_a_file(layout.output, inputs)
     _refuse_contradictions(inputs, asked, layout, one)
-    found = list(_find(inputs, layout))
+    found = _without_earlier(list(_find(inputs, layout)), made or {})
     if not found:
         raise UsageError(
             "there are no pictures among the inputs",
@@ -221,6 +227,16 @@ def _job(item: _Found, asked: Asked, several: bool, one: bool, layout: Layout) -
         folder = place(layout.output).joinpath(*item.below.parent.parts)
     output = folder / f"{stem}{layout.suffix}{mark}{layout.ending or own}"
     return Job(item.source, output, asked, output_format(output))
+
+
+def _without_earlier(found: list[_Found], made: Mapping[str, str]) -> list[_Found]:
+    """The inputs but for those, found by searching, that were made of others among them."""
+    names = {full_name(item.source) for item in found if item.source}
+    return [
+        item
+        for item in found
+        if item.named or item.source is None or made.get(full_name(item.source)) not in names
+    ]
 
 
 def _without_results(jobs: list[Job], searched: set[Path | None], numbered: bool) -> list[Job]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tunectl.errors import UsageError
 from tunectl.images import Picture, empty_like, fill_transparent, in_rgb, new_array, release
 from tunectl.images.metadata import orientation
 from tunectl.images.turn import as_stored
@@ -15,6 +16,8 @@ from tunectl.inference.model import Model
 from tunectl.inference.samples import as_seen, enlarged
 from tunectl.inference.strength import Strength
 from tunectl.knob import Alpha
+
+SIDEWAYS = 5  # orientations from here on lay a picture on its side
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ def restore(model: Model, picture: Picture, strength: Strength) -> Restored:
     notes = [*picture.notes, note] if note else picture.notes
     mask = strength.alpha_map
     if mask is not None:  # painted over what a viewer shows
+        _check_map(mask, source, orientation(picture.exif))
         mask = np.ascontiguousarray(as_stored(mask, orientation(picture.exif)))
     sink = empty_like(source) if model.scale == 1 else _larger(source, model.scale)
 
@@ -75,6 +79,16 @@ def restore(model: Model, picture: Picture, strength: Strength) -> Restored:
     restored = replace(picture, pixels=sink, alpha=opacity, extra=extra, notes=notes)
     # How much of a style a photo wants nobody reads from it: it is applied whole.
     return Restored(restored, alpha, level, unasked and model.restores)
+
+
+def _check_map(mask: NDArray[Any], pixels: NDArray[Any], turned: int) -> None:
+    shown = pixels.shape[:2] if turned < SIDEWAYS else pixels.shape[1::-1]
+    if mask.shape != shown:
+        sizes = [f"{width} x {height}" for height, width in (mask.shape, shown)]
+        raise UsageError(
+            f"the alpha map has {sizes[0]} pixels, the picture {sizes[1]}",
+            "give a map of the picture's size",
+        )
 
 
 def _larger(pixels: NDArray[Any], scale: int) -> NDArray[Any]:

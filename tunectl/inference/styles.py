@@ -28,7 +28,7 @@ def set_styles(
     network = model.network
     if not isinstance(network, Tunable) or not isinstance(network.tuner, AdaIN):
         raise UsageError("this model has no style to choose", "leave --style away")
-    weights = torch.tensor(list(shares) or [1.0] * len(pictures))
+    weights = torch.tensor(list(shares) or [1.0] * len(pictures), dtype=torch.float64)
     if len(weights) != len(pictures) or bool((weights < 0).any()) or not weights.sum() > 0:
         raise UsageError(
             f"{len(weights)} style shares do not fit {len(pictures)} styles",
@@ -49,7 +49,7 @@ def set_styles(
         finally:
             for hook in hooks:
                 hook.remove()
-        mix = (weights / weights.sum()).to(model.execution.device)[:, None]
+        mix = (weights / weights.sum()).float().to(model.execution.device)[:, None]
         network.tuner.set_style(
             {
                 site: (_mixed([mean for mean, _ in each], mix), _mixed([d for _, d in each], mix))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from tunectl.errors import DataError, PictureError, UsageError
 from tunectl.images import find_pictures
 from tunectl.learning.table import Source, Table, files_of, read_source
+from tunectl.text import read_text
 
 LIST = ".txt"  # ending of a file that names photos, a line each
 
@@ -125,8 +126,9 @@ def list_photos(place: Path, exclude: Sequence[str] = ()) -> list[Path]:
     `exclude` are left out. Raises DataError if none is left, or one in the file is missing.
     """
     found = _listed_in(place) if place.suffix == LIST else find_pictures(place)
-    if "" in exclude:
-        raise UsageError("--exclude has no pattern", "check the variable that it came from")
+    for pattern in exclude:
+        if not PurePath(pattern).name:
+            raise UsageError(f"--exclude {pattern!r} is no pattern", "give one such as 'scan_*'")
     found = [path for path in found if not any(path.match(pattern) for pattern in exclude)]
     if not found:
         raise DataError(f"{place}: holds no photos", "name a folder of clean photos")
@@ -135,7 +137,7 @@ def list_photos(place: Path, exclude: Sequence[str] = ()) -> list[Path]:
 
 def _listed_in(file: Path) -> list[Path]:
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(file).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{file}: cannot be read ({error})", "check its name") from error
     found = [file.parent / line.strip() for line in lines if line.strip()]

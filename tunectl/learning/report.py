@@ -27,7 +27,7 @@ def write_report(folder: RunFolder, header: Header, frames: Sequence[tuple[str, 
     Raises ResourceError if the disk refuses.
     """
     records = folder.records()
-    sheets = sorted(folder.previews.glob("*.png"))
+    sheets = folder.sheets()
     shown = sorted({i * (len(sheets) - 1) // (SHEETS - 1) for i in range(SHEETS)} if sheets else ())
     page = Template(files("tunectl.learning").joinpath("report.html").read_text(encoding="utf-8"))
     text = page.substitute(

@@ -144,10 +144,17 @@ class RunFolder:
         """The lines of the log; one that was torn by a crash is left out."""
         found = []
         if self.log_path.exists():
-            for line in self.log_path.read_text(encoding="utf-8").splitlines():
+            text = self.log_path.read_text(encoding="utf-8", errors="replace")
+            for line in text.splitlines():
                 with contextlib.suppress(ValueError):
-                    found.append(json.loads(line))
+                    record = json.loads(line)
+                    if isinstance(record, dict) and {"step", "validation"} <= record.keys():
+                        found.append(record)
         return found
+
+    def sheets(self) -> list[Path]:
+        """The previews, in the order of their steps."""
+        return sorted(path for path in self.previews.glob("*.png") if path.stem.isdecimal())
 
     def release(self) -> None:
         """Let another process go on."""
@@ -207,8 +214,8 @@ class RunFolder:
     def _forget_after(self, step: int) -> None:
         kept = [json.dumps(line) + "\n" for line in self.records() if line["step"] <= step]
         self.write(self.log_path.name, "".join(kept))
-        for preview in self.previews.glob("*.png"):
-            if not preview.stem.isdecimal() or int(preview.stem) > step:
+        for preview in self.sheets():
+            if int(preview.stem) > step:
                 preview.unlink()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -51,9 +53,9 @@ class Strip:
 
     def command(self, photo: str) -> str:
         """What makes the photo so at the alpha that takes the place of ALPHA."""
-        return shlex.join(["tunectl", "apply", photo, "-m", self.model, *self.words, "--alpha"]) + (
-            " ALPHA"
-        )
+        words = ["tunectl", "apply", photo, "-m", self.model, *self.words, "--alpha"]
+        joined = subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
+        return f"{joined} ALPHA"
 
 
 def sweep(

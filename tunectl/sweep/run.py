@@ -37,6 +37,8 @@ def run(
     `boxes` (left, top, right, bottom) are parts to show pixel by pixel; a sheet or an animation
     shows the first. Raises UsageError for an ending or a part that cannot be.
     """
+    if len(set(outputs)) < len(outputs):
+        raise UsageError("-o names one file twice", "give each a name of its own")
     for path in outputs:
         if path.suffix.lower() not in ENDINGS:
             raise UsageError(f"{path}: a sweep is not written so", f"end it {', '.join(ENDINGS)}")

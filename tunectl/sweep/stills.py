@@ -13,6 +13,7 @@ from tunectl.sweep.frames import Strip
 
 CELL = 420  # the width of a cell that shows the whole photo, in pixels
 FILM = 720  # and of a moving picture
+TALLEST = 4  # times as high as wide: the largest cell
 COLUMNS = 4  # of one model's sheet
 GAP, BAR, TEXT = 8, 26, 15
 HOLD, STEP = 900, 120  # milliseconds at the ends, and between
@@ -86,9 +87,9 @@ def in_256_colours(picture: Image.Image) -> Image.Image:
 
 
 def _within(size: tuple[int, int], width: int) -> tuple[int, int]:
-    """The size, no wider than `width`."""
-    scale = min(1.0, width / size[0])
-    return round(size[0] * scale), max(1, round(size[1] * scale))
+    """The size, no wider than `width` and no higher than TALLEST of it."""
+    scale = min(1.0, width / size[0], TALLEST * width / size[1])
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def _resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:

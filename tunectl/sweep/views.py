@@ -11,6 +11,7 @@ from PIL import Image
 from tunectl.errors import UsageError
 
 WHOLE = 1_500_000  # pixels that the whole photo is shown with at most
+LONGEST = 16_383
 PART = 512  # the side of a part
 ROWS, COLUMNS = 2, 3  # of parts that are chosen where nobody did
 
@@ -33,8 +34,8 @@ class View:
 
 
 def whole(photo: Image.Image) -> View:
-    """All of it, made smaller where it has more than WHOLE pixels."""
-    scale = min(1.0, math.sqrt(WHOLE / (photo.width * photo.height)))
+    """All of it, made smaller where it has more than WHOLE pixels, or is longer than WebP holds."""
+    scale = min(1.0, math.sqrt(WHOLE / (photo.width * photo.height)), LONGEST / max(photo.size))
     size = max(1, round(photo.width * scale)), max(1, round(photo.height * scale))
     percent = "" if scale == 1 else f", {100 * scale:.0f} %"
     return View(f"whole{percent}", (0, 0, *photo.size), size)
