@@ -32,6 +32,7 @@ if (
 Cli = Callable[..., tuple[int, str, str]]
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """What -n auto means."""
     return min(CORES, MOST_WORKERS)

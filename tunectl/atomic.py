@@ -98,9 +98,11 @@ def check_new(path: Path) -> None:
     file can be made, ResourceError if it may not be."""
     if os.path.lexists(path):
         raise UsageError(f"{path}: exists", "name another file, or remove it")
-    above = next(folder for folder in Path(os.path.abspath(path)).parents if folder.exists())
-    if not above.is_dir():
-        raise UsageError(f"{path}: {above} is a file", "name another folder")
+    above = next((one for one in (Path.cwd() / path).parents if os.path.lexists(one)), None)
+    if above is None:
+        return
+    if not os.path.isdir(above):
+        raise UsageError(f"{path}: {above} is no folder", "name another")
     if not os.access(above, os.W_OK):
         raise ResourceError(f"{path}: {above} may not be written to", "name another folder")
 

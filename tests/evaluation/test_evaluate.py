@@ -181,7 +181,7 @@ def test_a_picture_too_small_for_ssim_is_named(cli, tunable_file: Path, tmp_path
     assert code == 3
     assert "small.png: SSIM needs 11 x 11 pixels" in err
     code, _, err = cli(*words, "--save", tmp_path / "a.png" / "r.csv")
-    assert (code, "is a file" in err) == (2, True)
+    assert (code, "is no folder" in err) == (2, True)
 
 
 def test_evaluate_prints_and_writes_tables(

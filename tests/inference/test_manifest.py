@@ -257,11 +257,17 @@ def test_two_models_in_place_do_so_once_each(job: Job):
         Manifest(path, setup).append(replace(finished(here), input_sha256=sha256))
     for setup in setups:
         assert look(Manifest(path, setup), here) in ("fresh", "restored")
+    path.write_text("".join(reversed(path.read_text().splitlines(keepends=True))))
+    assert look(Manifest(path, SETUP), here) == "restored"  # whatever the order of the lines
 
 
 def test_it_knows_what_became_of_what(job: Job, tmp_path: Path):
-    assert written(job).made == {str(tmp_path / "out.png"): str(tmp_path / "in.png")}
-    assert written(replace(job, source=job.output)).made == {}
+    manifest, source = written(job), str(tmp_path / "in.png")
+    assert manifest.made_of_one(job.output, {source})
+    assert not manifest.made_of_one(job.output, {"another"})
+    edit("out.png", b"another photo by now")
+    assert not manifest.made_of_one(job.output, {source})
+    assert not written(replace(job, source=job.output)).made_of_one(job.output, {source})
 
 
 @pytest.mark.parametrize("name", ["output_sha256", "model", "output_bytes", "input"])

@@ -193,7 +193,7 @@ def test_sweep_writes_a_sheet_an_animation_and_a_page(
     [
         (["-o", "x.txt"], "not written so"),
         (["-o", "x.png", "-o", "x.png"], "names one file twice"),
-        (["-o", "x.png", "-o", "FILE/y.html"], "is a file"),
+        (["-o", "x.png", "-o", "FILE/y.html"], "is no folder"),
         (["-o", "x.png", "-a", "0.5"], "needs two alphas"),
         (["-o", "x.png", "-a", "0,2"], "alpha 2"),
         (["-o", "x.png", "--crop", "1,2,3"], "not four numbers"),

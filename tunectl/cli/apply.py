@@ -211,7 +211,9 @@ def apply(
         }
         setup = setup_of(model, settings, hashed=bool(manifest) or (as_json and not dry_run))
         journal = Manifest(manifest, setup) if manifest else None
-        planned = plan(inputs, asked, layout, journal.made if journal else None)
+        # Each shard has a manifest of its own, by which they would count other pictures.
+        known = {} if journal is None or shard else {"earlier": journal.made_of_one}
+        planned = plan(inputs, asked, layout, **known)
         jobs = shard_of(planned, shard) if shard is not None else planned
         if journal and journal.results and not quiet:
             console.say(f"{manifest}: comparing with {journal.results} results")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import sys
 import traceback
@@ -127,10 +126,7 @@ def exit_codes() -> Iterator[None]:
         sys.exit(INTERRUPTED)
     except OSError as error:
         if error.filename is None:
-            if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EIO):
-                raise
-            with _reader_may_leave(sys.stdout):  # help, which typer writes
-                raise
+            raise
         may = isinstance(error, PermissionError)
         hint = "check that you may use it" if may else "check its name"
         told = ResourceError(f"{error.filename}: {error.strerror}", hint)

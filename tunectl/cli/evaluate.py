@@ -75,9 +75,9 @@ def evaluate(
     Prints tables of models and rivals on the same pictures and noise. Clean pictures are degraded
     by the first model's task, with seeds that depend on a picture's place in the sorted folder and
     on the level; or degraded ones lie beside them (--noisy, --pairs), and --level is what models
-    are told. PSNR is in dB over all
-    RGB samples, outputs are rounded to 8 bits, gray is Matlab's rgb2gray. The table is markdown;
-    where pairs are measured at several levels, it ends with the best one for all and for each.
+    are told. PSNR is in dB over all RGB samples, outputs are rounded to 8 bits, gray is Matlab's
+    rgb2gray. The table is markdown; where pairs are measured at several levels, it ends with the
+    best one for all and for each.
 
     \b
     tunectl evaluate photos -m denoise --level 15,25,50 --alpha calibrated,auto,oracle

@@ -69,6 +69,15 @@ class Made:
     models: dict[str, str | None]
     rivals: list[str]
 
+    @property
+    def words(self) -> str:
+        """How the models ran, before more words; rivals run as they are."""
+        if not self.models:
+            return ""
+        several = f", mean of {self.ensemble} orientations" if self.ensemble > 1 else ""
+        whose = "models in " if self.rivals else ""
+        return f"{whose}{self.precision}{several}, "
+
 
 @dataclass(frozen=True)
 class Table:
@@ -87,10 +96,9 @@ class Table:
     def header(self) -> str:
         """What every reader of the figures has to know."""
         metrics = "PSNR in dB" + (" and SSIM" if self.with_ssim else "")
-        several = f", mean of {self.made.ensemble} orientations" if self.made.ensemble > 1 else ""
         return (
             f"{self.title}, {self.pictures} pictures, {metrics} over {self.samples}; "
-            f"{self.protocol}; {self.made.precision}{several}, outputs rounded to 8 bits"
+            f"{self.protocol}; {self.made.words}outputs rounded to 8 bits"
         )
 
 

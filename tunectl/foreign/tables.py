@@ -29,7 +29,7 @@ def read_table(path: Path) -> Table:
             f"make it safe first: tunectl convert {path} -o {path.with_suffix(ENDING)}",
         )
     try:
-        return safetensors.torch.load(path.read_bytes())
+        return safetensors.torch.load_file(path)  # mapped: several are mixed at once
     except (SafetensorError, ValueError) as error:
         raise CorruptError(
             f"{path}: is not a safetensors file ({error})", "get it again"

@@ -90,14 +90,12 @@ def mix_ours(
     for name in contents[0]:
         stack = torch.stack([tensors[name].float() for tensors in contents])
         mixed[name] = torch.tensordot(torch.tensor(weights, dtype=torch.float32), stack, dims=1)
-    levels = [header.level for header in headers]
-    level = None
-    if None not in levels:  # and of one level each it is between them
-        first, last = (
-            sum(weight * ends[i] for weight, ends in zip(weights, levels, strict=True) if ends)
-            for i in (0, 1)
-        )
-        level = first, last
+    levels = [header.level for header in headers if header.level is not None]
+    level = (levels[0][0], levels[-1][1]) if levels else None
+    between = len(levels) == len(headers) and all(0 <= weight <= 1 for weight in weights)
+    if between and all(first == last for first, last in levels):
+        one = sum(weight * first for weight, (first, _) in zip(weights, levels, strict=True))
+        level = (one, one)
     tasks = [header.task for header in headers]
     task = tasks[0]
     if task is not None and any(other != task for other in tasks):

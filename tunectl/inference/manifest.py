@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from typing import Any, Literal
 from tunectl.atomic import refusal
 from tunectl.errors import TunectlError, UsageError
 from tunectl.inference.job import Job, Outcome
-from tunectl.inference.places import full_name, sha256, size_of
+from tunectl.inference.places import full_name, sha256, size_of, stamp
 
 SCHEMA = 1
 UP_TO_DATE, RESTORED = "up to date", "restored before"  # why a manifest has a job skipped
@@ -78,6 +78,7 @@ class Manifest(Journal):
         self._latest: dict[str, dict[str, Any]] = {}  # by output
         self._written: dict[str, set[str]] = {}  # every hash that we gave an output
         self._in_place: dict[str, set[Any]] = {}  # name and hash of what restored in place
+        self._before: dict[str, set[str | None]] = {}  # hash to that of what it was made of there
         self._sizes: set[Any] = set()  # and how large those are
         for line in _read(path):
             output = line["output"]
@@ -87,7 +88,8 @@ class Manifest(Journal):
                 if line["input"] == output:
                     by = self._in_place.setdefault(line["output_sha256"], set())
                     by |= {line.get("model"), line.get("model_sha256")}
-                    by |= self._in_place.get(line["input_sha256"], set())  # one after another
+                    before = self._before.setdefault(line["output_sha256"], set())
+                    before.add(line["input_sha256"])
                     self._sizes.add(line.get("output_bytes"))
 
     @property
@@ -95,10 +97,13 @@ class Manifest(Journal):
         """Only its end, without what was read."""
         return Journal(Path(full_name(self.path)), self.setup)
 
-    @property
-    def made(self) -> dict[str, str]:
-        """What each result was made of, where not in place, by full names."""
-        return {name: one["input"] for name, one in self._latest.items() if one["input"] != name}
+    def made_of_one(self, path: Path, among: Collection[str]) -> bool:
+        """Whether the file is, as it is now, a result of one `among` those of other full names."""
+        line = self._latest.get(full_name(path))
+        if line is None or line["input"] == line["output"] or line["input"] not in among:
+            return False
+        as_written = _is_same(stamp(path), line.get("output_stamp"))
+        return as_written or line["output_sha256"] == sha256(path)
 
     @property
     def results(self) -> int:
@@ -146,8 +151,15 @@ class Manifest(Journal):
         return "ours" if found in self._written[output] else None
 
     def _restored(self, found: str | None) -> bool:
-        by = self._in_place.get(found or "", set())
-        return self.setup.model in by or self.setup.model_sha256 in by - {None}
+        waiting, seen = {found}, set[str | None]()
+        while waiting:  # what it is, and what that had been before
+            one = waiting.pop()
+            seen.add(one)
+            by = self._in_place.get(one or "", set())
+            if self.setup.model in by or self.setup.model_sha256 in by - {None}:
+                return True
+            waiting |= self._before.get(one or "", set()) - seen
+        return False
 
 
 def _is_same(stamp: str | None, other: Any) -> bool:

@@ -171,7 +171,7 @@ class Model:
                     "restored",
                     "give (N, 3, H, W) in [0, 1], or (N, 1, H, W) for gray",
                 )
-            restored = torch.stack([self._run(way, x.cpu().float()) for x in batch])
+            restored = torch.stack([self._run(way, x.detach().cpu().float()) for x in batch])
             restored = restored.to(picture.device, picture.dtype)
             return restored[0] if picture.ndim == 3 else restored
         if isinstance(picture, Image.Image):

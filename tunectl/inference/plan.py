@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,18 +57,20 @@ def plan(
     inputs: Sequence[str],
     asked: Sequence[Asked],
     layout: Layout,
-    made: Mapping[str, str] | None = None,
+    earlier: Callable[[Path, Collection[str]], bool] = lambda path, among: False,
 ) -> list[Job]:
     """List every job, input by input. Raises UsageError for anything that would clash or be lost.
 
     A folder is searched to the bottom and its tree is kept below the output folder; pictures in it
-    that are results of this plan are no inputs, nor are those that earlier runs made of such inputs
-    (`made`: what became of what, by full names). Names are compared as file systems may: normalised
-    and without case.
+    that are results of this plan are no inputs, nor are those of which `earlier` knows that they
+    were made from one among the inputs, by full names. Names are compared as file systems may:
+    normalised and without case.
     """
     one = _names_a_file(layout.output, inputs)
     _refuse_contradictions(inputs, asked, layout, one)
-    found = _without_earlier(list(_find(inputs, layout)), made or {})
+    found = list(_find(_expanded(inputs), layout))
+    names = {full_name(item.source) for item in found if item.source}
+    found = [one for one in found if one.named or not (one.source and earlier(one.source, names))]
     if not found:
         raise UsageError(
             "there are no pictures among the inputs",
@@ -150,6 +153,18 @@ def _names_a_file(output: str | None, inputs: Sequence[str]) -> bool:
     return not any(is_folder(place(given)) for given in inputs if given != PIPE)
 
 
+def _expanded(inputs: Sequence[str]) -> list[str]:
+    """Patterns and the home folder by name, which Windows' shells leave to the programs."""
+    if os.name != "nt":
+        return list(inputs)
+    found: list[str] = []
+    for given in map(os.path.expanduser, inputs):
+        pattern = any(sign in given for sign in "*?") and "://" not in given
+        # Brackets are common in names of photos.
+        found += (pattern and sorted(glob.glob(given.replace("[", "[[]")))) or [given]
+    return found
+
+
 def _find(inputs: Sequence[str], layout: Layout) -> Iterator[_Found]:
     for given in inputs:
         path = place(given)
@@ -227,16 +242,6 @@ def _job(item: _Found, asked: Asked, several: bool, one: bool, layout: Layout) -
         folder = place(layout.output).joinpath(*item.below.parent.parts)
     output = folder / f"{stem}{layout.suffix}{mark}{layout.ending or own}"
     return Job(item.source, output, asked, output_format(output))
-
-
-def _without_earlier(found: list[_Found], made: Mapping[str, str]) -> list[_Found]:
-    """The inputs but for those, found by searching, that were made of others among them."""
-    names = {full_name(item.source) for item in found if item.source}
-    return [
-        item
-        for item in found
-        if item.named or item.source is None or made.get(full_name(item.source)) not in names
-    ]
 
 
 def _without_results(jobs: list[Job], searched: set[Path | None], numbered: bool) -> list[Job]:

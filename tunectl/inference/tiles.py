@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, pad
 
-from tunectl.errors import AlphaError
+from tunectl.errors import PictureError
 
 # Convolution libraries change their way of summing for feature maps below some tens of thousands
 # of samples. Windows stay above that, so that a rounding tie falls the same way in every window.
@@ -94,8 +94,8 @@ def run_tiled(
     returns the same shape there, or both it and the sink are larger by one factor. What is stored
     is clamped to the range, and rounded where the sink is of whole numbers. `mask`, (H, W) of any
     of these types, is cut the same way and given along as (1, 1, h, w).
-    `band_done` is called after each row of windows. Raises AlphaError where what comes out is not a
-    number, as far beyond a knob's ends.
+    `band_done` is called after each row of windows. Raises PictureError where what comes out is not
+    a number, as far beyond a knob's ends.
     """
     height, width = source.shape[-2:]
     scale = sink.shape[-1] // width
@@ -106,8 +106,9 @@ def run_tiled(
             y = step(x, None if mask is None else _cut(mask[None], row, column, device))
             inside = y[0, :, _times(row.inside, scale), _times(column.inside, scale)]
             if not inside.isfinite().all():
-                raise AlphaError(
-                    "what comes out are no numbers", "give an alpha nearer to the knob's ends"
+                raise PictureError(
+                    "the model makes of it what is no number",
+                    "give an alpha within 0 to 1, and samples that are numbers",
                 )
             core = _as_samples(inside, sink.dtype)
             place = sink[:, _times(row.core, scale), _times(column.core, scale)]

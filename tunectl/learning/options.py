@@ -61,7 +61,7 @@ class Options:
                 "make --batch a multiple of --draws",
             )
         if not 0 <= self.seed < 1 << 63:
-            raise UsageError(f"--seed {self.seed} is none", "give 0 to 9223372036854775807")
+            raise UsageError(f"--seed {self.seed} is no seed", "give 0 to 9223372036854775807")
         if self.optimizer not in OPTIMIZERS:
             raise UsageError(f"no optimizer is called {self.optimizer!r}", f"known: {OPTIMIZERS}")
         if self.loss not in LOSSES:

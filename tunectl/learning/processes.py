@@ -90,7 +90,8 @@ class Processes:
 
 @contextlib.contextmanager
 def joined(device: str) -> Iterator[Processes]:
-    """Meet the other processes of a run, if torchrun started this one, and part at the end.
+    """Meet the other processes of a run, if torchrun started this one, and part at the end,
+    unless an error comes before.
 
     `device` is what `pick_device` takes; of several processes on one machine each takes a CUDA
     device of its own.
@@ -101,7 +102,8 @@ def joined(device: str) -> Iterator[Processes]:
         yield Processes(0, 1, picked)
         return
     own_gpu = picked.type == "cuda" and picked.index is None
-    if picked.index is not None and int(os.environ.get("LOCAL_WORLD_SIZE") or count) > 1:
+    on_this_machine = int(os.environ.get("LOCAL_WORLD_SIZE") or 1)  # torchrun says it
+    if picked.type == "cuda" and not own_gpu and on_this_machine > 1:
         raise UsageError(
             f"--device {device} is one, and the processes here want one each",
             "give --device cuda, or start one process",

@@ -94,7 +94,9 @@ def _learn(
     run = _description(place, options, header, parent, learned, held_out)
     fresh = place.fresh and not processes.restarted
     if not processes.tell(folder.open(run, fresh) if processes.first else None):
-        place.say(f"{place.output}: is finished already{_kept(place)}; --fresh trains it anew")
+        if processes.first:  # others may not see the file
+            kept = _kept(place)
+            place.say(f"{place.output}: is finished already{kept}; --fresh trains it anew")
         return True
     options.pieces(processes.count)
     photos, crops = read(place, options, task, learned, held_out, device)
