@@ -17,6 +17,7 @@ from tunectl.cli.app import main
 from tunectl.learning import jobs
 from tunectl.learning.options import Options
 
+LONGEST = {"test_readme.py", "test_killed.py"}
 MOST_WORKERS = 4  # each holds torch, and what it starts holds it again
 CORES = os.cpu_count() or 1
 if (workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))) > 1:  # which share the cores
@@ -39,6 +40,8 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The longest first, or one worker would be left alone with them at the end.
+    items.sort(key=lambda item: item.path.name not in LONGEST)
     for item in items:
         if "cuda" in item.keywords and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))

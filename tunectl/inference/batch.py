@@ -98,30 +98,40 @@ def run(
     reader = ThreadPoolExecutor(1, "tunectl-read")
     writer = ThreadPoolExecutor(1, "tunectl-write")
     writing: deque[Future[Outcome]] = deque()
+    # All that was written, in the order in which it is told: a signal may come at any moment, also
+    # when a result is under way of which this thread knows nothing yet.
+    written: list[Outcome] = []
+    told = 0
 
     def tell(outcome: Outcome) -> None:
+        nonlocal told
+        told += 1
         tally.add(outcome)
         done(outcome, tally)
 
     def take(most: int) -> None:
         while writing and (len(writing) > most or writing[0].done()):
             outcome = writing[0].result()
-            writing.popleft()  # not before: a signal may end the waiting
+            writing.popleft()
             tell(outcome)
+
+    def write_one(outcome: Outcome, restored: Restored | None) -> Outcome:
+        found = _write(outcome, restored, files, record)
+        written.append(found)
+        return found
 
     try:
         for group, reading in _read_ahead(reader, jobs, files):
             for job in group:
                 outcome, restored = _restore(model, job, strengths[job.asked], reading)
-                writing.append(writer.submit(_write, outcome, restored, files, record))
+                writing.append(writer.submit(write_one, outcome, restored))
                 take(AHEAD)
         take(0)
     except SystemExit:  # by a signal: what is written by then is told
         reader.shutdown(cancel_futures=True)
         writer.shutdown(cancel_futures=True)
-        for written in writing:
-            if not written.cancelled() and written.exception() is None:
-                tell(written.result())
+        for outcome in written[told:]:
+            tell(outcome)
         raise
     finally:
         reader.shutdown(cancel_futures=True)
