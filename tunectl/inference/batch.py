@@ -97,6 +97,7 @@ def run(
     tally = Tally()
     reader = ThreadPoolExecutor(1, "tunectl-read")
     writer = ThreadPoolExecutor(1, "tunectl-write")
+    writer.submit(int).result()  # starts its thread: nobody waits for one whose start a signal cut
     writing: deque[Future[Outcome]] = deque()
     # All that was written, in the order in which it is told: a signal may come at any moment, also
     # when a result is under way of which this thread knows nothing yet.
