@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from tunectl.atomic import atomic_write
+from tunectl.atomic import atomic_write, write_new
 from tunectl.errors import CorruptError
 from tunectl.header import AGAIN, FORMAT, KEY, Header, header_of, read_content
 
@@ -36,9 +36,10 @@ SCALE = ":scale"
 
 
 def write(path: Path, header: Header, tensors: dict[str, Tensor], new: bool = False) -> Header:
-    """Write a model file as `atomic_write`, in the header's dtype. Returns the header as written.
+    """Write a model file as `atomic_write`, or with `new` as `write_new`, in the header's dtype.
 
-    Raises CheckpointError if a tensor is not finite, ResourceError if the disk refuses.
+    Returns the header as written. Raises CheckpointError if a tensor is not finite, ResourceError
+    if the disk refuses.
     """
     stored: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
@@ -55,8 +56,11 @@ def write(path: Path, header: Header, tensors: dict[str, Tensor], new: bool = Fa
     content["sha256"] = _digest(content, stored)
     metadata = {KEY: _canonical(content)}
     data = safetensors.torch.save(stored, metadata)
-    with atomic_write(path, new) as file:
-        file.write(data)
+    if new:
+        write_new(path, data)
+    else:
+        with atomic_write(path) as file:
+            file.write(data)
     return header
 
 

@@ -210,12 +210,6 @@ def test_the_content_tells_the_format(tmp_path: Path):
     assert sniff(b"\0\0\0\x18ftypisom\0\0\0\0isommp41") is None
 
 
-def test_a_kind_may_be_named_for_any_path(tmp_path: Path):
-    picture = read_picture(saved(Image.fromarray(RGB), "PNG"))
-    write_picture(tmp_path / "a.tmp", picture, kind="TIFF")
-    assert read_picture(tmp_path / "a.tmp").format == "TIFF"
-
-
 def test_the_header_decides_before_memory_is_taken(tmp_path: Path):
     huge = struct.pack(">II", 60000, 60000)
     png = bytearray(handmade.png(RGB))

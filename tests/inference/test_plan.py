@@ -11,8 +11,8 @@ from PIL import Image
 from tunectl.errors import PictureError, ResourceError, UsageError
 from tunectl.images import plugins
 from tunectl.inference.job import PIPE, Asked, Job
-from tunectl.inference.plan import Layout, plan, shard
-from tunectl.inference.settle import check_targets, settle
+from tunectl.inference.plan import Layout, Shard, plan
+from tunectl.inference.settle import check_targets, decide, settle
 
 PNG = b"\x89PNG\r\n\x1a\n"
 AUTO = [Asked()]
@@ -168,9 +168,9 @@ def test_results_beside_their_inputs_are_no_inputs_of_the_next_run():
 
 def test_results_that_got_a_number_are_no_inputs():
     pictures("in/a.png", "in/b_2.png")
-    layout = Layout(suffix="_clean", numbered=True)
+    layout = Layout(suffix="_clean")
     for run in range(4):
-        jobs = settle(plan(["in"], AUTO, layout), "rename")
+        jobs = decide(["in"], AUTO, layout, "rename")
         number = f"_{run + 1}" if run else ""
         made = [f"in/a_clean{number}.png", f"in/b_2_clean{number}.png"]
         assert list(pairs(jobs).items()) == list(zip(["in/a.png", "in/b_2.png"], made, strict=True))
@@ -187,10 +187,12 @@ def test_results_of_earlier_runs_are_no_inputs(here: Path):
         return made.get(str(path)) in among
 
     asked = [Asked(0.5), Asked(0.7)]
-    jobs = plan(["in"], asked, Layout(suffix="_x"), earlier)
+    jobs = plan(["in"], asked, Layout(suffix="_x"), earlier=earlier)
     assert {job.name for job in jobs} == {"in/a.png"}
-    assert pairs(plan(["out"], AUTO, Layout("next"), earlier)) == {"out/a.png": "next/a.png"}
-    named = plan(["in", "in/a_x.png"], AUTO, Layout("new"), earlier)
+    assert pairs(plan(["out"], AUTO, Layout("next"), earlier=earlier)) == {
+        "out/a.png": "next/a.png"
+    }
+    named = plan(["in", "in/a_x.png"], AUTO, Layout("new"), earlier=earlier)
     assert pairs(named)["in/a_x.png"] == "new/a_x.png"
 
 
@@ -245,24 +247,29 @@ def test_a_plan_reads_no_more_than_the_first_bytes():
 def test_no_shard_takes_the_name_of_anothers_result():
     pictures("in/a.png", "in/a_2.png", "out/a.png")
     planned = plan(["in"], AUTO, Layout("out"))
-    first, second = (shard(planned, f"{i}/2") for i in (1, 2))
-    names = [settle(part, "rename", None, planned)[0].output for part in (first, second)]
+    parts = [[job] for job in planned]
+    names = [settle(part, "rename", None, planned)[0].output for part in parts]
     assert names == [Path("out/a_3.png"), Path("out/a_2.png")]
 
 
 def test_shards_are_disjoint_and_keep_a_source_together(tmp_path: Path):
     jobs = [
         Job(tmp_path / f"{i}.png", tmp_path / f"{i}{asked.mark}.png", asked)
-        for i in range(7)
+        for i in range(300)
         for asked in (Asked(0.1), Asked(0.2))
     ]
-    parts = [shard(jobs, f"{i}/3") for i in (1, 2, 3)]
-    assert sorted(map(len, parts)) == [4, 4, 6]
+    shards = [Shard.parse(f"{i}/3") for i in (1, 2, 3)]
+    parts = [shard.of(jobs) for shard in shards]
+    assert all(160 < len(part) < 240 for part in parts)
     assert sorted(str(job) for part in parts for job in part) == sorted(map(str, jobs))
     assert all(len([j for j in part if j.source == part[0].source]) == 2 for part in parts)
+    # Nor does a picture that is new, or gone, move others.
+    assert [shard.of(jobs[8:]) for shard in shards] == [
+        [job for job in part if job in jobs[8:]] for part in parts
+    ]
     for wrong in ("0/3", "4/3", "1", "1/0", "a/b", "1/3/2"):
         with pytest.raises(UsageError, match="is not a part"):
-            shard(jobs, wrong)
+            Shard.parse(wrong)
 
 
 def test_what_every_result_would_fail_at_is_told_first(tmp_path: Path, monkeypatch):

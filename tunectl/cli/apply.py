@@ -11,12 +11,15 @@ import typer
 
 from tunectl.cli import choices as c
 from tunectl.cli import console
-from tunectl.cli.outcomes import errors_as_json, print_plan, run_and_tell, setup_of
+from tunectl.cli.outcomes import Teller, errors_as_json, print_plan, setup_of
 from tunectl.cli.strength import check_strengths, parse_strengths, read_map
 from tunectl.errors import UsageError
 
 if TYPE_CHECKING:
-    from tunectl.cli.outcomes import Runner
+    from collections.abc import Callable
+
+    from tunectl.inference.job import Tally
+    from tunectl.inference.model import Model
 
 
 def apply(
@@ -128,7 +131,7 @@ def apply(
     ] = None,
     shard: Annotated[
         str | None,
-        typer.Option(help="Only part i of n, such as 3/8: every n-th picture, for job arrays."),
+        typer.Option(help="Only part i of n, such as 3/8, of the pictures: for job arrays."),
     ] = None,
     engine: Annotated[
         str,
@@ -174,11 +177,11 @@ def apply(
     """
     with errors_as_json(as_json and output != "-"):
         from tunectl.hashing import file_sha256
+        from tunectl.inference.find import find_model
         from tunectl.inference.job import PIPE
         from tunectl.inference.manifest import Manifest
-        from tunectl.inference.plan import Layout, plan, unread
-        from tunectl.inference.plan import shard as shard_of
-        from tunectl.inference.settle import check_targets, settle
+        from tunectl.inference.plan import Layout, Shard, unread
+        from tunectl.inference.settle import decide
 
         if PIPE in inputs or output == PIPE:
             _check_pipes(PIPE in inputs, output == PIPE, as_json, manifest)
@@ -189,13 +192,12 @@ def apply(
         _check_engine(engine, workers, PIPE in (*inputs, output))
         if alpha_map and "auto" in map(str.strip, (alpha or "").split(",")):
             raise UsageError("--alpha-map scales one alpha, not auto", "leave --alpha away")
-        numbered = if_exists == "rename"
-        layout = Layout(output, suffix, f".{ending}" if ending else "", in_place, numbered)
+        asked = parse_strengths(alpha, level, extrapolate)
+        fineness = _quality(quality)
+        part = Shard.parse(shard) if shard is not None else None
         left = unread(inputs)
         if left and not quiet:
             console.say(f"left alone: {left}")
-        asked = parse_strengths(alpha, level, extrapolate)
-        fineness = _quality(quality)
         settings = {
             "precision": precision,
             "ensemble": ensemble,
@@ -211,27 +213,27 @@ def apply(
         }
         setup = setup_of(model, settings, hashed=bool(manifest) or (as_json and not dry_run))
         journal = Manifest(manifest, setup) if manifest else None
-        # Each shard has a manifest of its own, by which they would count other pictures.
-        known = {} if journal is None or shard else {"earlier": journal.made_of_one}
-        planned = plan(inputs, asked, layout, **known)
-        jobs = shard_of(planned, shard) if shard is not None else planned
         if journal and journal.results and not quiet:
             console.say(f"{manifest}: comparing with {journal.results} results")
-        jobs = settle(jobs, if_exists, journal, planned)
-        check_targets(jobs)
+        form = f".{ending.removeprefix('.')}" if ending else ""
+        layout = Layout(output, suffix, form, in_place)
+        jobs = decide(inputs, asked, layout, if_exists, journal, part)
         if dry_run:
             print_plan(jobs, setup, as_json)
             return
-        from tunectl.inference.batch import Files
+        record = journal.journal.append if journal else lambda outcome: None
+        if all(job.skip for job in jobs):
+            find_model(model)
+            with Teller(jobs, setup, quiet, as_json) as teller:
+                teller.end(teller.skip_all(record))
+            return
+        from tunectl.inference import batch
         from tunectl.inference.load import load
         from tunectl.inference.strength import Strength
 
         loaded = load(model, device=device, precision=precision, tile=tile, ensemble=ensemble)
         if style:
-            from tunectl.inference.styles import set_styles
-
-            shares = c.parse_numbers(style_shares, "--style-shares") if style_shares else []
-            set_styles(loaded, style, shares)
+            _set_styles(loaded, style, style_shares)
         strength = Strength(
             chroma_alpha=chroma_alpha,
             alpha_map=read_map(alpha_map) if alpha_map else None,
@@ -241,21 +243,26 @@ def apply(
         )
         strengths = check_strengths(loaded, model, (job.asked for job in jobs), strength)
         stdin = sys.stdin.buffer.read() if PIPE in inputs else b""
-        files = Files(frame, max_pixels, fineness, strip_metadata, stdin)
-        from tunectl.inference import batch
-
-        run: Runner = batch.run
-        if engine == "ray":
-            from tunectl.inference import cluster
-
-            run = functools.partial(
-                cluster.run, device=device, precision=precision, workers=workers
-            )
-    with console.stoppable():
+        files = batch.Files(frame, max_pixels, fineness, strip_metadata, stdin)
+        run = batch.run if engine == "local" else _on_cluster(device, precision, workers)
+    with console.stoppable(), Teller(jobs, setup, quiet, as_json) as teller:
         batch.remove_leftovers(jobs)
-        tally = run_and_tell(run, loaded, jobs, strengths, files, setup, journal, quiet, as_json)
+        tally = run(loaded, jobs, strengths, files, teller.done, record)
+        teller.end(tally)
     if tally.failed:
         sys.exit(1)
+
+
+def _set_styles(model: Model, pictures: list[Path], shares: str | None) -> None:
+    from tunectl.inference.styles import set_styles
+
+    set_styles(model, pictures, c.parse_numbers(shares, "--style-shares") if shares else [])
+
+
+def _on_cluster(device: str, precision: str, workers: int | None) -> Callable[..., Tally]:
+    from tunectl.inference import cluster
+
+    return functools.partial(cluster.run, device=device, precision=precision, workers=workers)
 
 
 def _check_engine(engine: str, workers: int | None, pipes: bool) -> None:

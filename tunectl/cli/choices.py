@@ -89,7 +89,7 @@ def _finite(text: str) -> float:
 
 def parse_alpha(text: str) -> Alpha:
     """`0.3`, or `0.3/0.5/0`: one for each site. Raises UsageError."""
-    alphas = tuple(parse_numbers(",".join(text.split("/")), "--alpha"))
+    alphas = tuple(parse_numbers(text.replace("/", ","), "--alpha"))
     return alphas[0] if len(alphas) == 1 else alphas
 
 

@@ -111,7 +111,7 @@ def evaluate(
     job, tables = run.evaluate(
         run.Pictures(folders, levels, noisy, endings, gray, luma, limit),
         model if model is not None else ([] if rival else [c.DEFAULT_MODEL]),
-        alpha.split(","),
+        [word.strip() for word in alpha.split(",")],
         rival,
         parse_fields(task_field, "--task-field"),
         task,

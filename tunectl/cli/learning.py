@@ -15,6 +15,7 @@ import typer
 from tunectl.cli import choices as c
 from tunectl.cli import console
 from tunectl.cli.config import resolved, takes
+from tunectl.cli.progress import TrainingProgress
 
 if TYPE_CHECKING:
     from tunectl.learning.options import Options
@@ -147,7 +148,7 @@ def learns(command: Callable[..., Path | None]) -> Callable[..., None]:
     def wrapper(**values: Any) -> None:
         given = {name: values.pop(name) for name in shared}
         try:
-            with console.TrainingProgress() as progress:
+            with TrainingProgress() as progress:
                 written = command(run=_run(given, progress), **values)
         except KeyboardInterrupt:  # of which typer says nothing
             same = "the same command without --fresh" if given["fresh"] else "the same command"
@@ -160,7 +161,7 @@ def learns(command: Callable[..., Path | None]) -> Callable[..., None]:
     return wrapper
 
 
-def _run(given: dict[str, Any], progress: console.TrainingProgress) -> Run:
+def _run(given: dict[str, Any], progress: TrainingProgress) -> Run:
     knots = tuple(c.parse_numbers(given["knots"], "--knots"))
     from tunectl.fields import parse_fields
     from tunectl.learning.options import Options

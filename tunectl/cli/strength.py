@@ -36,7 +36,10 @@ def parse_strengths(alpha: str | None, level: str | None, extrapolate: bool) -> 
         for one in asked.alphas:
             # Whether it goes below 0 the model says itself, when it is there.
             check_one(one, extrapolate, lowest=-1.0 if one < 0 else 0.0)
-    return list(dict.fromkeys(found))
+    unlike: dict[str, Asked] = {}
+    for asked in found:
+        unlike.setdefault(asked.mark, asked)  # by which their files are told apart
+    return list(unlike.values())
 
 
 def check_strengths(

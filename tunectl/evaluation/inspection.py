@@ -101,9 +101,10 @@ def inspect(
             raise UsageError(f"{name}: is a plain model without a knob", "leave --photo away")
         pixels = torch.from_numpy(read_rgb8(photo).copy()).permute(2, 0, 1)[None] / 255
         found = smoothness(model, pixels, STEPS)
-    network = model.network.network if isinstance(model.network, Tunable) else model.network
     tuner = model.network.tuner if isinstance(model.network, Tunable) else None
-    counts = [sum(p.numel() for p in part.parameters()) if part else 0 for part in (network, tuner)]
+    counts = [
+        sum(p.numel() for p in part.parameters()) if part else 0 for part in (model.base, tuner)
+    ]
     folded = model.fold(1.0 if model.tunable else None)
     return Inspection(
         entry,

@@ -62,9 +62,8 @@ class AtAlpha(Subject):
 
     def best(self, score: Callable[[float], float], case: Case) -> float:
         """The alpha of the highest score for a picture, or for those of its level."""
-        knob = self.model.header.knob
-        assert knob is not None
-        low, high = min(0.0, knob.lowest), 1.0
+        knob = self.model.knob
+        low, high = knob.lowest, 1.0
         # Of a pair a level is only what models are told; and endpoint trains nothing between.
         if case.level is None or case.seed is None or knob.way == "endpoint":
             return highest(score, low, high)

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from tunectl.atomic import atomic_write
+from tunectl.atomic import write_new
 from tunectl.errors import CheckpointError, CorruptError, ForeignError, IncompatibleError
 from tunectl.header import ENDING, PICKLES
 
@@ -69,10 +69,8 @@ def read_pickle(path: Path, key: str = "") -> Table:
 
 
 def write_table(path: Path, table: Table, metadata: dict[str, str]) -> None:
-    """Write a safetensors file that is not there yet, atomically."""
-    data = safetensors.torch.save(table, metadata)
-    with atomic_write(path, new=True) as file:
-        file.write(data)
+    """Write a safetensors file that is not there yet, as `write_new`."""
+    write_new(path, safetensors.torch.save(table, metadata))
 
 
 def mix_tables(paths: Sequence[Path], weights: Sequence[float]) -> tuple[Table, dict[str, str]]:

@@ -173,11 +173,6 @@ def unpack_exif(exif: bytes | None) -> tuple[ifd.Directory, ifd.Order]:
     return reader.read(reader.first), reader.order
 
 
-def iptc_records(raw: bytes | None) -> bytes | None:
-    """IPTC as it was found, if it begins as its records do."""
-    return raw if raw and raw.startswith(b"\x1c") else None
-
-
 def fitting_profile(profile: Any, channels: int) -> bytes | None:
     """The profile if it describes pixels of this kind: viewers misread a gray file tagged RGB."""
     wanted = {1: b"GRAY", 3: b"RGB ", 4: b"CMYK"}[channels]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tunectl.images.metadata import iptc_records
-
 _MARK, _IPTC, _PATHS = b"8BIM", 0x0404, range(2000, 2998)
 
 
 def iptc(block: bytes) -> bytes | None:
     """The IPTC records among the resources, or None: captions and the like."""
     return iptc_records(dict(_resources(block)).get(_IPTC))
+
+
+def iptc_records(raw: bytes | None) -> bytes | None:
+    """IPTC as it was found, if it begins as its records do."""
+    return raw if raw and raw.startswith(b"\x1c") else None
 
 
 def lost(block: bytes) -> list[str]:

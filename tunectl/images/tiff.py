@@ -75,7 +75,7 @@ def read_header(file: BinaryIO, at: int) -> TiffHeader:
         return entry.data if isinstance(entry, ifd.Value) else None
 
     resources = raw(RESOURCES) or b""
-    iptc = metadata.iptc_records(raw(IPTC))
+    iptc = photoshop.iptc_records(raw(IPTC))
     if iptc:
         del found[IPTC]
     iptc = iptc or photoshop.iptc(resources)

@@ -40,26 +40,11 @@ _ONLY_IN = {
 }
 
 
-def write_picture(
-    path: Path,
-    picture: Picture,
-    *,
-    kind: str | None = None,
-    quality: int | str = "auto",
-    strip_metadata: bool = False,
-) -> None:
-    """Encode and write atomically, in the format of the name's ending unless `kind` names one.
-
-    PNG and TIFF are lossless, and so are WebP and JPEG XL unless `quality` is a number. "auto"
-    writes JPEG, AVIF and HEIC at quality 95, 4:4:4, and a JPEG that was one with its own tables
-    if they are at least as fine; "keep" writes a JPEG with exactly the tables it had; 1 to 100 is
-    taken as it is. `strip_metadata` leaves out EXIF, XMP, IPTC, words and density, but keeps the
-    profile, or else what EXIF tells of colours, and which way up the picture is. Raises
-    PictureError where the format cannot hold the picture.
-    """
-    kind = kind or output_format(path)
+def write_picture(path: Path, picture: Picture) -> None:
+    """Encode and write as `atomic_write`, in the format of the name's ending. Raises PictureError
+    where the format cannot hold the picture."""
     with atomic_write(path) as file:
-        _encode(file, picture, kind, str(path), quality, strip_metadata)
+        _encode(file, picture, output_format(path), str(path), "auto", False)
 
 
 def encode_picture(
@@ -70,7 +55,15 @@ def encode_picture(
     quality: int | str = "auto",
     strip_metadata: bool = False,
 ) -> bytes:
-    """The bytes that write_picture would write in the format `kind`; `name` stands in messages."""
+    """The bytes of a file in the format `kind`; `name` stands in messages.
+
+    PNG and TIFF are lossless, and so are WebP and JPEG XL unless `quality` is a number. "auto"
+    writes JPEG, AVIF and HEIC at quality 95, 4:4:4, and a JPEG that was one with its own tables
+    if they are at least as fine; "keep" writes a JPEG with exactly the tables it had; 1 to 100 is
+    taken as it is. `strip_metadata` leaves out EXIF, XMP, IPTC, words and density, but keeps the
+    profile, or else what EXIF tells of colours, and which way up the picture is. Raises
+    PictureError where the format cannot hold the picture.
+    """
     file = io.BytesIO()
     _encode(file, picture, kind, name, quality, strip_metadata)
     return file.getvalue()

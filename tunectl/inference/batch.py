@@ -7,16 +7,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
+from tunectl.atomic import remove_stale
 from tunectl.errors import PictureError, ResourceError, TunectlError, is_out_of_memory
 from tunectl.hashing import file_sha256
 from tunectl.images import MAX_PIXELS, Picture, encode_picture, read_picture
 from tunectl.images.write import left_out
 from tunectl.inference import places
-from tunectl.inference.job import Asked, Job, Outcome
+from tunectl.inference.job import Asked, Job, Outcome, Tally
 from tunectl.inference.model import Model
 from tunectl.inference.places import content, write
 from tunectl.inference.restore import Restored, restore
@@ -40,29 +41,6 @@ class Files:
 
 
 @dataclass
-class Tally:
-    """The counts of a run so far."""
-
-    done: int = 0
-    skipped: int = 0
-    failed: int = 0
-    pixels: int = 0
-    started: float = field(default_factory=time.perf_counter)
-
-    @property
-    def megapixels_per_second(self) -> float:
-        """Since the run began."""
-        return self.pixels / 1e6 / max(time.perf_counter() - self.started, 1e-9)
-
-    def add(self, outcome: Outcome) -> None:
-        """Count one more."""
-        self.done += outcome.status == "done"
-        self.skipped += outcome.status == "skipped"
-        self.failed += outcome.status == "failed"
-        self.pixels += outcome.pixels
-
-
-@dataclass
 class _Source:
     """A decoded input; the seconds are given to its first result."""
 
@@ -76,7 +54,8 @@ class _Source:
 def remove_leftovers(jobs: Sequence[Job]) -> None:
     """Temporary files of writers that were killed, in every folder that results go to."""
     for folder in {job.output.parent for job in jobs if job.output and not job.skip}:
-        places.remove_leftovers(folder)
+        if not places.is_remote(folder):
+            remove_stale(folder)
 
 
 def run(
@@ -207,12 +186,9 @@ def _check_in_place(job: Job, source: _Source) -> None:
     picture = source.picture
     if job.stamp is not None and job.stamp != source.stamp:  # another run may have restored it
         raise ResourceError(f"{job.name}: has changed since the run began", "run the command again")
-    in_place = job.output is not None and job.output == job.source
-    if in_place and picture.format == "GIF":
+    if job.in_place and picture.format == "GIF":
         raise PictureError(f"{job.name}: a GIF is not written", "write elsewhere with -o")
-    if not picture.lost or job.output is None or job.source is None:
-        return
-    if places.key_of(job.output) == places.key_of(job.source):
+    if job.in_place and picture.lost:
         lost = " and ".join(picture.lost)
         raise PictureError(f"{job.name}: {lost} would be lost in place", "write elsewhere with -o")
 

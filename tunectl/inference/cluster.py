@@ -16,9 +16,9 @@ from typing import Any, TextIO, cast
 
 from tunectl.errors import ResourceError, UsageError
 from tunectl.inference import batch
-from tunectl.inference.batch import Files, Tally
+from tunectl.inference.batch import Files
 from tunectl.inference.execution import Execution
-from tunectl.inference.job import Asked, Job, Outcome
+from tunectl.inference.job import Asked, Job, Outcome, Tally
 from tunectl.inference.model import Model
 from tunectl.inference.places import sha256
 from tunectl.inference.strength import Strength

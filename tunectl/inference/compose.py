@@ -15,10 +15,10 @@ LUMA = (0.299, 0.587, 0.114)  # BT.601, as in JPEG
 
 def compose(
     engine: Engine,
-    scale: float = 1.0,
-    chroma: Engine | None = None,
-    blend: float = 1.0,
-    keep_colours: bool = False,
+    scale: float,
+    chroma: Engine | None,
+    blend: float,
+    keep_colours: bool,
 ) -> Step:
     """The step from (N, C, H, W) in [0, 1], and a map of alpha or None, to the same shape.
 

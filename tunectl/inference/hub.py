@@ -44,6 +44,8 @@ def pull(repo: str, file: str = "", name: str = "", revision: str | None = None)
     told or the name is taken, CheckpointError for what is refused.
     """
     hub = _library()
+    if name and Path(name).name != name:
+        raise UsageError(f"--name {name!r} names a folder", "give a name alone, such as mine")
     with _refusals(repo):
         if not file:
             files = hub.HfApi().list_repo_files(repo, revision=revision)

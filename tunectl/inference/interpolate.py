@@ -30,13 +30,16 @@ from tunectl.tuners import DNI
 def fold_file(
     source: str | Path, alpha: float, output: Path, extrapolate: bool = False, command: str = ""
 ) -> Header:
-    """Write the plain model that a tunable file is at `alpha`. Raises as `load` and `fold` do."""
+    """Write the plain model that a tunable file is at `alpha`, to a file that is not there yet.
+
+    Raises as `load` and `fold` do.
+    """
     path = find_model(source)
     header, tensors = checkpoint.read(path)
     model = from_tensors(header, tensors, Execution.pick("cpu", "fp32"))
     network = model.fold(alpha, extrapolate=extrapolate)
     kept = any(network.in_site(name) for name in network.state_dict())
-    level = model.nearest_level(alpha)
+    level = model.knob.level(alpha)
     folded = Header(
         network=header.network,
         task=header.task,
@@ -47,7 +50,7 @@ def fold_file(
         licence=header.licence,
         card=f"{header.card} Folded at alpha {alpha:g}.".strip(),
     )
-    return checkpoint.write(output, folded, _tensors(network.state_dict()))
+    return checkpoint.write(output, folded, _tensors(network.state_dict()), new=True)
 
 
 def check_weights(sources: Sequence[str | Path], weights: Sequence[float]) -> None:
@@ -63,7 +66,8 @@ def check_weights(sources: Sequence[str | Path], weights: Sequence[float]) -> No
 def mix_files(
     sources: Sequence[str | Path], weights: Sequence[float], output: Path, command: str = ""
 ) -> None:
-    """Write the weighted mean of two or more models of one descent, ours or any others.
+    """Write the weighted mean of two or more models of one descent, ours or any others, to a file
+    that is not there yet.
 
     Those of ours are plain, or have one knob; that of the mix is as it was scheduled, since what
     was measured of the others does not hold for it.
@@ -76,7 +80,7 @@ def mix_files(
         return
     header, mixed, _ = mix_ours(paths, weights)
     facts = _provenance(command, paths, mix=list(weights))
-    checkpoint.write(output, replace(header, provenance=facts), mixed)
+    checkpoint.write(output, replace(header, provenance=facts), mixed, new=True)
 
 
 def mix_ours(
@@ -114,7 +118,8 @@ def join_files(
     command: str = "",
     card: str = "",
 ) -> Header:
-    """Write the model whose knob goes from one plain model to another of the same descent.
+    """Write the model whose knob goes from one plain model to another of the same descent, to a
+    file that is not there yet.
 
     It is what DNI calls the interpolated network (section 3.1), its two ends kept apart. Raises
     UsageError for models between whose levels no knob can go, IncompatibleError at the first
@@ -156,7 +161,7 @@ def join_files(
     )
     tensors = _tensors(network.state_dict())
     tensors |= {f"tuner.{name}": tensor for name, tensor in tuner.state_dict().items()}
-    return checkpoint.write(output, header, tensors)
+    return checkpoint.write(output, header, tensors, new=True)
 
 
 def _check_mixable(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tunectl.errors import TunectlError
@@ -68,6 +69,11 @@ class Job:
         return str(self.source or "standard input")
 
     @property
+    def in_place(self) -> bool:
+        """Whether the result takes its input's place: by one name, as a plan refuses others."""
+        return self.output is not None and self.output == self.source
+
+    @property
     def target(self) -> str:
         """The output as messages name it."""
         return str(self.output or PIPE)
@@ -100,3 +106,26 @@ class Outcome:
     seconds: float = 0.0
     error: TunectlError | None = None
     data: bytes | None = None
+
+
+@dataclass
+class Tally:
+    """The counts of a run so far."""
+
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0
+    pixels: int = 0
+    started: float = field(default_factory=time.perf_counter)
+
+    @property
+    def megapixels_per_second(self) -> float:
+        """Since the run began."""
+        return self.pixels / 1e6 / max(time.perf_counter() - self.started, 1e-9)
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one more."""
+        self.done += outcome.status == "done"
+        self.skipped += outcome.status == "skipped"
+        self.failed += outcome.status == "failed"
+        self.pixels += outcome.pixels

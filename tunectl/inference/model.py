@@ -14,21 +14,19 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from tunectl.errors import AlphaError, UsageError
+from tunectl.errors import AlphaError
 from tunectl.header import Header
 from tunectl.images.arrays import is_gray
 from tunectl.inference.compose import as_gray, compose
-from tunectl.inference.engine import Engine
-from tunectl.inference.engines import Engines
+from tunectl.inference.engine import Engine, Engines
 from tunectl.inference.execution import Execution
 from tunectl.inference.samples import (
-    apart,
-    enlarged,
+    AnyPicture,
     evidence,
     open_upright,
     planes,
     samples,
-    through_array,
+    through,
 )
 from tunectl.inference.strength import How, Strength
 from tunectl.inference.tiles import Step
@@ -38,7 +36,7 @@ from tunectl.networks import Network
 from tunectl.tasks import Task, build_task
 from tunectl.tuners import Tunable
 
-Picture = TypeVar("Picture", Tensor, Image.Image, NDArray[np.generic])
+Given = TypeVar("Given", Tensor, Image.Image, NDArray[np.generic])
 MAPPED = "map"  # the key of the engine that takes alpha per pixel
 
 
@@ -60,7 +58,7 @@ class Model:
         self.header = header
         self.network = network.eval().requires_grad_(False).to(execution.device)
         self.execution = execution
-        self.windows = Windows(execution, self._base.stride, self._with_tuner)
+        self.windows = Windows(execution, self.base.stride, self._with_tuner)
         self._one_at_a_time = threading.RLock()
         self._engines = Engines(execution)
 
@@ -76,9 +74,22 @@ class Model:
         return isinstance(self.network, Tunable)
 
     @property
+    def knob(self) -> Knob:
+        """The knob: its levels, its knots and what was calibrated. Raises AlphaError of a plain
+        model, which has none."""
+        if not self.tunable or self.header.knob is None:
+            raise AlphaError("this model is plain: it has no alpha", "leave --alpha away")
+        return self.header.knob
+
+    @property
+    def base(self) -> Network:
+        """The network without its tuner."""
+        return self.network.network if isinstance(self.network, Tunable) else self.network
+
+    @property
     def scale(self) -> int:
         """How many times higher and wider than its input the result is; 1 of models of ours."""
-        return self._base.scale
+        return self.base.scale
 
     @property
     def restores(self) -> bool:
@@ -87,19 +98,14 @@ class Model:
 
     def level(self, alpha: float) -> float:
         """The level, in the task's unit, for which `alpha` was measured, or scheduled."""
-        knob = self._knob()
-        return knob.level(check_one(alpha, lowest=knob.lowest))
-
-    def nearest_level(self, alpha: float) -> float:
-        """As `level`; of an alpha outside the knob, that of its nearest end."""
-        return self._knob().level(alpha)
+        return self.knob.level(check_one(alpha, lowest=self.knob.lowest))
 
     def alpha(self, level: float) -> float:
         """The alpha measured to be best at `level`, or scheduled for it where none was measured.
 
         Raises AlphaError outside the knob's range.
         """
-        return self._knob().alpha(level)
+        return self.knob.alpha(level)
 
     def fold(self, alpha: Alpha | None = None, *, extrapolate: bool = False) -> Network:
         """The plain network at `alpha`, at a plain network's price; of a plain model, itself.
@@ -113,7 +119,7 @@ class Model:
             return self.network
         if alpha is None:
             raise AlphaError("this model has a knob", "give --alpha 0 to 1, or --level")
-        return self.network.fold(check_alpha(alpha, extrapolate, self._knob().lowest))
+        return self.network.fold(check_alpha(alpha, extrapolate, self.knob.lowest))
 
     @overload
     def __call__(
@@ -127,19 +133,19 @@ class Model:
     @overload
     def __call__(
         self,
-        picture: Picture,
+        picture: Given,
         alpha: Alpha | None = None,
         level: float | None = None,
         **how: Unpack[How],
-    ) -> Picture: ...
+    ) -> Given: ...
 
     def __call__(
         self,
-        picture: str | Path | Tensor | Image.Image | NDArray[np.generic],
+        picture: str | Path | AnyPicture,
         alpha: Alpha | None = None,
         level: float | None = None,
         **how: Unpack[How],
-    ) -> Tensor | Image.Image | NDArray[np.generic]:
+    ) -> AnyPicture:
         """Restore a picture at one alpha (see `fold`), or at the alpha calibrated for `level`.
 
         By keyword also `chroma_alpha`, `alpha_map`, `blend`, `keep_colours` and `extrapolate`, as
@@ -149,8 +155,8 @@ class Model:
         its profile in `info`: a tensor (N, C, H, W) or (C, H, W) in [0, 1]; an array
         (H, W) or (H, W, C), uint8, uint16 or floating in [0, 1]; a PIL picture of mode L, LA, RGB
         or RGBA, whose opacity is kept. C is 3; 1 for gray, which stays gray, as gray in three equal
-        channels does where the task keeps it; in arrays also 4, with an opacity, which is kept. The
-        result is clamped to the range.
+        channels does where the task keeps it; in arrays also 2 or 4, with an opacity, which is
+        kept. The result is clamped to the range.
 
         Raises AlphaError where alpha or level is missing, given twice or outside the knob,
         UsageError for another kind of picture.
@@ -162,26 +168,7 @@ class Model:
         way = self._way(Strength(alpha, **how))
         if isinstance(picture, str | Path):
             picture = open_upright(picture)
-        if isinstance(picture, Tensor):
-            batch = picture[None] if picture.ndim == 3 else picture
-            known = batch.ndim == 4 and batch.shape[1] in (1, 3) and 0 not in batch.shape
-            if not known or not batch.is_floating_point():
-                raise UsageError(
-                    f"a tensor of shape {tuple(picture.shape)} and type {picture.dtype} cannot be "
-                    "restored",
-                    "give (N, 3, H, W) in [0, 1], or (N, 1, H, W) for gray",
-                )
-            restored = torch.stack([self._run(way, x.detach().cpu().float()) for x in batch])
-            restored = restored.to(picture.device, picture.dtype)
-            return restored[0] if picture.ndim == 3 else restored
-        if isinstance(picture, Image.Image):
-            return through_array(picture, lambda array: self._run_array(way, array))
-        if isinstance(picture, np.ndarray):
-            return self._run_array(way, picture)
-        raise UsageError(
-            f"a {type(picture).__name__} is not a picture",
-            "give a tensor, an array, a PIL picture or the name of a file",
-        )
+        return through(picture, lambda source: self._run(way, source), self.scale)
 
     def estimate(
         self,
@@ -194,7 +181,7 @@ class Model:
         `pixels` are an array as in a call; `tables` and `seen` are as `Evidence` has them, the
         latter by default what is not transparent. Raises AlphaError where nothing can be told.
         """
-        knob, task, level = self._knob(), self._task, None
+        knob, task, level = self.knob, self._task, None
         if task is not None:
             level = task.estimate(evidence(pixels, tables, seen))
         if level is None:
@@ -243,19 +230,9 @@ class Model:
         part = self.header.task
         return None if part is None else build_task(part.name, part.fields)
 
-    @property
-    def _base(self) -> Network:
-        """The network without its tuner."""
-        return self.network.network if isinstance(self.network, Tunable) else self.network
-
     def _with_tuner(self) -> Network:
         """The plain network with everything that a tuner inserts."""
         return self.fold(1.0 if self.tunable else None)
-
-    def _knob(self) -> Knob:
-        if not self.tunable or self.header.knob is None:
-            raise AlphaError("this model is plain: it has no alpha", "leave --alpha away")
-        return self.header.knob
 
     def _way(self, strength: Strength) -> _Way:
         alpha, chroma_alpha = strength.alpha, strength.chroma_alpha
@@ -264,7 +241,7 @@ class Model:
             if strength.alpha_map is not None:
                 mask = torch.from_numpy(samples(strength.alpha_map))
                 # Between the knots it is mixed, and nothing lies beyond them.
-                scale = check_one(1.0 if alpha is None else alpha, lowest=self._knob().lowest)
+                scale = check_one(1.0 if alpha is None else alpha, lowest=self.knob.lowest)
                 engine = self._engines.get(MAPPED, self._mapped)
             else:
                 engine = self._engine(alpha, strength.extrapolate)
@@ -273,13 +250,12 @@ class Model:
         step = compose(engine, scale, chroma, strength.blend, strength.keep_colours)
         return _Way(step, [engine] if chroma is None else [engine, chroma], mask)
 
-    def _engine(self, alpha: Alpha | None, extrapolate: bool = False) -> Engine:
+    def _engine(self, alpha: Alpha | None, extrapolate: bool) -> Engine:
         if self.tunable and alpha is not None:
-            alpha = check_alpha(alpha, extrapolate, self._knob().lowest)
+            alpha = check_alpha(alpha, extrapolate, self.knob.lowest)
         return self._engines.get(alpha, lambda: self.fold(alpha, extrapolate=extrapolate))
 
     def _mapped(self) -> nn.Module:
-        self._knob()
         assert isinstance(self.network, Tunable)
         return self.network.mapped()
 
@@ -301,13 +277,3 @@ class Model:
             step = as_gray(step) if is_gray(source.permute(1, 2, 0).numpy()) else step
         with self._one_at_a_time:  # windows set a network's statistics, and share their size
             self.windows.run(step, way.engines, source, sink, way.mask, band_done)
-
-    def _run_array(self, way: _Way, array: NDArray[np.generic]) -> NDArray[np.generic]:
-        pixels = array[..., None] if array.ndim == 2 else array
-        colours, opacity = apart(pixels)
-        restored = self._run(way, planes(samples(colours))).permute(1, 2, 0).numpy()
-        restored = restored.astype(array.dtype, copy=False)
-        if opacity is not None:
-            opacity = enlarged(opacity, self.scale)
-            restored = np.concatenate([restored, opacity[..., None]], axis=2)
-        return restored[..., 0] if array.ndim == 2 else restored

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from tunectl.atomic import atomic_write, remove_stale
+from tunectl.atomic import atomic_write
 from tunectl.errors import PictureError, ResourceError, UsageError
 from tunectl.hashing import file_sha256
 from tunectl.images import find_pictures
@@ -227,12 +227,6 @@ def write(path: Path, data: bytes, just_before: Callable[[str], None], new: bool
         raise ResourceError(
             f"{path}: cannot be written ({_reason(error)})", "check that you may write there"
         ) from error
-
-
-def remove_leftovers(folder: Path) -> None:
-    """What writers that were killed left in a folder here."""
-    if not is_remote(folder):
-        remove_stale(folder)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,15 +34,13 @@ class Layout:
 
     `output` is a file, a folder or `-`, or None for a place beside the input; `suffix` is put
     before the ending; `ending`, such as `.png`, decides every output's format and else the
-    input's own does; `in_place` writes over the input. `numbered` says that results may have got a
-    number after their names.
+    input's own does; `in_place` writes over the input.
     """
 
     output: str | None = None
     suffix: str = ""
     ending: str = ""
     in_place: bool = False
-    numbered: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,25 +56,19 @@ def plan(
     inputs: Sequence[str],
     asked: Sequence[Asked],
     layout: Layout,
+    numbered: bool = False,
     earlier: Callable[[Path, Collection[str]], bool] = lambda path, among: False,
 ) -> list[Job]:
     """List every job, input by input. Raises UsageError for anything that would clash or be lost.
 
     A folder is searched to the bottom and its tree is kept below the output folder; pictures in it
-    that are results of this plan are no inputs, nor are those of which `earlier` knows that they
-    were made from one among the inputs, by full names. Names are compared as file systems may:
-    normalised and without case.
+    that are results of this plan, `numbered` or not, are no inputs, nor are those of which
+    `earlier` knows that they were made from one among the inputs, by full names. Names are compared
+    as file systems may: normalised and without case.
     """
     one = _names_a_file(layout.output, inputs)
     _refuse_contradictions(inputs, asked, layout, one)
     found = list(_find(_expanded(inputs), layout))
-    names = {full_name(item.source) for item in found if item.source}
-    found = [one for one in found if one.named or not (one.source and earlier(one.source, names))]
-    if not found:
-        raise UsageError(
-            "there are no pictures among the inputs",
-            "name pictures or folders; raw files have to be developed first",
-        )
     if one and len(found) * len(asked) > 1:
         raise UsageError(
             f"{layout.output}: one file cannot take {len(found) * len(asked)} results",
@@ -84,8 +77,13 @@ def plan(
     several = len(asked) > 1
     jobs = [_job(item, strength, several, one, layout) for item in found for strength in asked]
     jobs = list(dict.fromkeys(jobs))  # an input that is named twice is done once
-    searched = {item.source for item in found if not item.named}
-    jobs = _without_results(jobs, searched, layout.numbered)
+    searched = {item.source for item in found} - {item.source for item in found if item.named}
+    jobs = _without_results(jobs, searched, numbered, earlier)
+    if not jobs:
+        raise UsageError(
+            "there are no pictures among the inputs",
+            "name pictures or folders; raw files have to be developed first",
+        )
     if layout.in_place:  # a link beside its target: one file, done once
         first: dict[str | None, Job] = {}
         jobs = [job for job in jobs if first.setdefault(real_name(job.source), job) is job]
@@ -102,17 +100,29 @@ def unread(inputs: Sequence[str]) -> str:
     return ", ".join(f"{count} {ending}" for ending, count in sorted(found.items()))
 
 
-def shard(jobs: Sequence[Job], text: str) -> list[Job]:
-    """The jobs of part i of n, written `i/n` with i from 1: every n-th source.
+@dataclass(frozen=True)
+class Shard:
+    """Part `number` of `count`, from 1. What a source is called decides which it is in: a folder
+    that changes while the parts are done neither moves pictures between them nor loses any."""
 
-    All are planned before they are shared out, so that clashes between parts are found as well.
-    Raises UsageError.
-    """
-    part, _, count = text.partition("/")
-    if not (part.isdecimal() and count.isdecimal() and 1 <= int(part) <= int(count)):
-        raise UsageError(f"--shard {text!r} is not a part", "give i/n, such as 1/8 to 8/8")
-    sources = {source: i for i, source in enumerate(dict.fromkeys(job.source for job in jobs))}
-    return [job for job in jobs if sources[job.source] % int(count) == int(part) - 1]
+    number: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """From `i/n`. Raises UsageError."""
+        part, _, count = text.partition("/")
+        if not (part.isdecimal() and count.isdecimal() and 1 <= int(part) <= int(count)):
+            raise UsageError(f"--shard {text!r} is not a part", "give i/n, such as 1/8 to 8/8")
+        return cls(int(part), int(count))
+
+    def of(self, jobs: Sequence[Job]) -> list[Job]:
+        """Its jobs. All are planned before, so that clashes between parts are found as well."""
+        return [job for job in jobs if self._holds(job.source)]
+
+    def _holds(self, source: Path | None) -> bool:
+        name = full_name(source) if source else PIPE
+        return zlib.crc32(os.fsencode(name)) % self.count == self.number - 1
 
 
 def _refuse_contradictions(
@@ -244,8 +254,15 @@ def _job(item: _Found, asked: Asked, several: bool, one: bool, layout: Layout) -
     return Job(item.source, output, asked, output_format(output))
 
 
-def _without_results(jobs: list[Job], searched: set[Path | None], numbered: bool) -> list[Job]:
-    """The jobs but for those whose inputs, found by searching, are what other inputs become."""
+def _without_results(
+    jobs: list[Job],
+    searched: set[Path | None],
+    numbered: bool,
+    earlier: Callable[[Path, Collection[str]], bool],
+) -> list[Job]:
+    """The jobs but for those whose inputs, found by searching, are what other inputs become, or
+    became."""
+    names = {full_name(job.source) for job in jobs if job.source}
     makers: dict[str, set[Path | None]] = {}
     for job in jobs:
         if job.output:
@@ -257,7 +274,7 @@ def _without_results(jobs: list[Job], searched: set[Path | None], numbered: bool
         found = makers.get(key_of(source), set())
         if numbered and not found and (name := without_number(source)):
             found = makers.get(key_of(name), set())
-        return bool(found) and source not in found
+        return (bool(found) and source not in found) or earlier(source, names)
 
     return [job for job in jobs if not is_result(job.source)]
 

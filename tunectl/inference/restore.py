@@ -8,16 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunectl.errors import UsageError
 from tunectl.images import Picture, empty_like, fill_transparent, in_rgb, new_array, release
 from tunectl.images.metadata import orientation
-from tunectl.images.turn import as_stored
+from tunectl.images.turn import as_stored, upright
 from tunectl.inference.model import Model
 from tunectl.inference.samples import as_seen, enlarged
-from tunectl.inference.strength import Strength
+from tunectl.inference.strength import Strength, check_map
 from tunectl.knob import Alpha
-
-SIDEWAYS = 5  # orientations from here on lay a picture on its side
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ def restore(model: Model, picture: Picture, strength: Strength) -> Restored:
     if unasked:
         found = model.estimate(*evidence)
         alpha = model.alpha(found)
-        if found == model.nearest_level(0.0):
+        if found == model.knob.level(0.0):
             note = "next to nothing to remove was found in it"
     else:
         note = model.doubt(*evidence)
@@ -60,8 +57,9 @@ def restore(model: Model, picture: Picture, strength: Strength) -> Restored:
     notes = [*picture.notes, note] if note else picture.notes
     mask = strength.alpha_map
     if mask is not None:  # painted over what a viewer shows
-        _check_map(mask, source, orientation(picture.exif))
-        mask = np.ascontiguousarray(as_stored(mask, orientation(picture.exif)))
+        turned = orientation(picture.exif)
+        check_map(mask.shape, upright(source, turned).shape[:2])
+        mask = np.ascontiguousarray(as_stored(mask, turned))
     sink = empty_like(source) if model.scale == 1 else _larger(source, model.scale)
 
     def band_done() -> None:
@@ -75,20 +73,10 @@ def restore(model: Model, picture: Picture, strength: Strength) -> Restored:
     )
     if hidden is not None and model.scale == 1:
         sink[hidden] = picture.pixels[hidden]
-    level = model.nearest_level(alpha) if isinstance(alpha, int | float) else None
+    level = model.knob.level(alpha) if isinstance(alpha, int | float) else None
     restored = replace(picture, pixels=sink, alpha=opacity, extra=extra, notes=notes)
     # How much of a style a photo wants nobody reads from it: it is applied whole.
     return Restored(restored, alpha, level, unasked and model.restores)
-
-
-def _check_map(mask: NDArray[Any], pixels: NDArray[Any], turned: int) -> None:
-    shown = pixels.shape[:2] if turned < SIDEWAYS else pixels.shape[1::-1]
-    if mask.shape != shown:
-        sizes = [f"{width} x {height}" for height, width in (mask.shape, shown)]
-        raise UsageError(
-            f"the alpha map has {sizes[0]} pixels, the picture {sizes[1]}",
-            "give a map of the picture's size",
-        )
 
 
 def _larger(pixels: NDArray[Any], scale: int) -> NDArray[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -17,6 +17,8 @@ from tunectl.errors import UsageError
 from tunectl.images import read_picture
 from tunectl.images.arrays import STRIP, new_array
 from tunectl.tasks.base import Evidence, eight_bit_scale
+
+AnyPicture: TypeAlias = Tensor | Image.Image | NDArray[np.generic]
 
 
 def planes(array: NDArray[Any]) -> Tensor:
@@ -40,16 +42,16 @@ def samples(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def apart(pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """The colours (H, W, 1 or 3) and, of four channels, the opacity (H, W) of an array.
+    """The colours (H, W, 1 or 3) and, of two or four channels, the opacity (H, W) of an array.
 
     Raises UsageError for other shapes.
     """
-    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or 0 in pixels.shape:
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4) or 0 in pixels.shape:
         raise UsageError(
             f"an array of shape {pixels.shape} is not a picture",
-            "give (H, W), (H, W, 3) or (H, W, 4)",
+            "give (H, W), (H, W, 3), or (H, W, 2 or 4) with an opacity",
         )
-    return (pixels[..., :3], pixels[..., 3]) if pixels.shape[2] == 4 else (pixels, None)
+    return (pixels, None) if pixels.shape[2] % 2 else (pixels[..., :-1], pixels[..., -1])
 
 
 def evidence(
@@ -103,25 +105,51 @@ def open_upright(path: str | Path) -> Image.Image:
     return image
 
 
-def through_array(image: Image.Image, run: Callable[[NDArray[Any]], NDArray[Any]]) -> Image.Image:
-    """A PIL picture with `run` over its colours, (H, W) or (H, W, 3).
+def through(picture: AnyPicture, run: Callable[[Tensor], Tensor], scale: int) -> AnyPicture:
+    """A picture of the same kind, with `run` over its colours.
 
-    Its opacity and its `info`, such as the profile, are kept.
+    `run` makes (C, H, W) of it, uint8, uint16 or float32, into the same, `scale` times as large.
+    Opacity and, of a PIL picture, `info`, such as its profile, are kept. Raises UsageError for
+    what is no picture.
     """
-    if image.mode not in ("L", "LA", "RGB", "RGBA"):
-        raise UsageError(
-            f"a PIL picture of mode {image.mode} is not restored as it is",
-            "convert it to L, LA, RGB or RGBA",
-        )
-    array = np.array(image)
-    if image.mode in ("L", "RGB"):
-        made = Image.fromarray(run(array))
-    else:
-        restored = run(array[..., :-1])
-        opacity = enlarged(array[..., -1], len(restored) // len(array))
-        made = Image.fromarray(np.concatenate([restored, opacity[..., None]], axis=2))
-    made.info = dict(image.info)
-    return made
+    if isinstance(picture, Tensor):
+        batch = picture[None] if picture.ndim == 3 else picture
+        known = batch.ndim == 4 and batch.shape[1] in (1, 3) and 0 not in batch.shape
+        if not known or not batch.is_floating_point():
+            raise UsageError(
+                f"a tensor of shape {tuple(picture.shape)} and type {picture.dtype} cannot be "
+                "restored",
+                "give (N, 3, H, W) in [0, 1], or (N, 1, H, W) for gray",
+            )
+        restored = torch.stack([run(x.detach().cpu().float()) for x in batch])
+        restored = restored.to(picture.device, picture.dtype)
+        return restored[0] if picture.ndim == 3 else restored
+    if isinstance(picture, Image.Image):
+        if picture.mode not in ("L", "LA", "RGB", "RGBA"):
+            raise UsageError(
+                f"a PIL picture of mode {picture.mode} is not restored as it is",
+                "convert it to L, LA, RGB or RGBA",
+            )
+        made = Image.fromarray(_through_array(np.array(picture), run, scale))
+        made.info = dict(picture.info)
+        return made
+    if isinstance(picture, np.ndarray):
+        return _through_array(picture, run, scale)
+    raise UsageError(
+        f"a {type(picture).__name__} is not a picture",
+        "give a tensor, an array, a PIL picture or the name of a file",
+    )
+
+
+def _through_array(
+    array: NDArray[Any], run: Callable[[Tensor], Tensor], scale: int
+) -> NDArray[Any]:
+    colours, opacity = apart(array[..., None] if array.ndim == 2 else array)
+    restored = run(planes(samples(colours))).permute(1, 2, 0).numpy()
+    restored = restored.astype(array.dtype, copy=False)
+    if opacity is not None:
+        restored = np.concatenate([restored, enlarged(opacity, scale)[..., None]], axis=2)
+    return restored[..., 0] if array.ndim == 2 else restored
 
 
 def enlarged(plane: NDArray[Any], scale: int) -> NDArray[Any]:

@@ -10,11 +10,33 @@ from pathlib import Path
 
 from tunectl.errors import ResourceError, UsageError
 from tunectl.images.plugins import PACKAGES, opener
-from tunectl.inference.job import Job, with_number
+from tunectl.inference.job import Asked, Job, with_number
 from tunectl.inference.manifest import RESTORED, UP_TO_DATE, Manifest
 from tunectl.inference.places import exists, full_name, is_remote, key_of, stamps
+from tunectl.inference.plan import Layout, Shard, plan
 
 POLICIES = ("error", "skip", "overwrite", "rename")
+
+
+def decide(
+    inputs: Sequence[str],
+    asked: Sequence[Asked],
+    layout: Layout,
+    if_exists: str,
+    manifest: Manifest | None = None,
+    shard: Shard | None = None,
+) -> list[Job]:
+    """All that a run will do: what is planned, or a shard of it, settled, and possible to write.
+
+    Raises as `plan`, `settle` and `check_targets` do.
+    """
+    _check_policy(if_exists)
+    earlier = {} if manifest is None else {"earlier": manifest.made_of_one}
+    planned = plan(inputs, asked, layout, if_exists == "rename", **earlier)
+    jobs = planned if shard is None else shard.of(planned)
+    jobs = settle(jobs, if_exists, manifest, planned)
+    check_targets(jobs)
+    return jobs
 
 
 def settle(
@@ -30,8 +52,7 @@ def settle(
     written anew, whatever `if_exists` says, but for one in place by the same model: that would be
     restored twice, and is left unless overwriting is asked for.
     """
-    if if_exists not in POLICIES:
-        raise UsageError(f"--if-exists {if_exists!r} is not known", f"known: {', '.join(POLICIES)}")
+    _check_policy(if_exists)
     taken = {key_of(job.output) for job in (*jobs, *elsewhere) if job.output}
     outputs = [job.output for job in jobs if job.output]
     sources = [job.source for job in jobs if job.source and manifest]
@@ -44,7 +65,7 @@ def settle(
         known = manifest.look(job, stamped) if manifest else None
         if known == "fresh":
             settled.append(replace(job, skip=UP_TO_DATE))
-        elif job.output == job.source:
+        elif job.in_place:
             twice = known == "restored" and if_exists != "overwrite"
             here = not is_remote(job.output)  # stores may say it otherwise in a list
             stamp = stamped[full_name(job.output)] if here else None
@@ -75,6 +96,11 @@ def check_targets(jobs: Sequence[Job]) -> None:
     for kind, job in {job.kind: job for job in jobs}.items():
         if kind in PACKAGES:
             opener(kind, job.target)
+
+
+def _check_policy(if_exists: str) -> None:
+    if if_exists not in POLICIES:
+        raise UsageError(f"--if-exists {if_exists!r} is not known", f"known: {', '.join(POLICIES)}")
 
 
 def _nearest(folder: Path) -> Path:

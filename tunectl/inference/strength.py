@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 
 from numpy.typing import NDArray
 
+from tunectl.errors import UsageError
 from tunectl.knob import Alpha
 
 
@@ -37,3 +38,13 @@ class Strength:
     blend: float = 1.0
     keep_colours: bool = False
     extrapolate: bool = False
+
+
+def check_map(mask: tuple[int, ...], picture: tuple[int, ...]) -> None:
+    """Raises UsageError where the shape of an alpha map is not the (H, W) of the picture."""
+    if mask != picture:
+        sizes = [" x ".join(map(str, reversed(shape))) for shape in (mask, picture)]
+        raise UsageError(
+            f"the alpha map has {sizes[0]} pixels, the picture {sizes[1]}",
+            "give a map of the picture's size",
+        )

@@ -17,9 +17,7 @@ from tunectl.tuners import AdaIN, Tunable
 SIZE = 512  # of a style picture's shorter side: it sets the size of the strokes
 
 
-def set_styles(
-    model: Model, pictures: Sequence[Path], shares: Sequence[float] = (), size: int = SIZE
-) -> None:
+def set_styles(model: Model, pictures: Sequence[Path], shares: Sequence[float] = ()) -> None:
     """Make alpha 1 the style of a picture, or of several, mixed by `shares` (section 6.4).
 
     Shares are relative to their sum; without them all count the same. Raises UsageError where the
@@ -45,7 +43,7 @@ def set_styles(
         ]
         try:
             for path in pictures:
-                plain(read_style(path, size).to(model.execution.device))
+                plain(read_style(path, SIZE).to(model.execution.device))
         finally:
             for hook in hooks:
                 hook.remove()

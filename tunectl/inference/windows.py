@@ -13,6 +13,7 @@ from tunectl.errors import ResourceError, UsageError, is_out_of_memory
 from tunectl.inference.engine import Engine
 from tunectl.inference.execution import Execution
 from tunectl.inference.memory import SHARE, bytes_per_pixel, choose_tile, free_bytes
+from tunectl.inference.strength import check_map
 from tunectl.inference.tiles import SMALLEST_SIDE, Grid, Step, run_tiled, shrink
 from tunectl.networks import Network, fixed_statistics, norms_of
 
@@ -46,12 +47,8 @@ class Windows:
         ResourceError where even the smallest windows are too large.
         """
         height, width = source.shape[-2:]
-        if mask is not None and mask.shape != (height, width):
-            raise UsageError(
-                f"the alpha map has {' x '.join(map(str, reversed(mask.shape)))} pixels, the "
-                f"picture {width} x {height}",
-                "give a map of the picture's size",
-            )
+        if mask is not None:
+            check_map(tuple(mask.shape), (height, width))
         failed = None
         while True:
             grid = self._grid(height, width, mask is not None)
