@@ -5,6 +5,7 @@
     model = tunectl.load("photo")
     better = model(picture, alpha=0.3)  # a PIL picture, an array or a tensor
 
+What goes wrong is a `TunectlError`, with its cause and a hint; `tunectl.errors` has one for each.
 Importing this costs nothing: torch is loaded with the first model.
 """
 
@@ -12,12 +13,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tunectl.errors import TunectlError
+
 if TYPE_CHECKING:
     from tunectl.inference.load import load
     from tunectl.inference.model import Model
     from tunectl.inference.strength import Strength
 
-__all__ = ["Model", "Strength", "load"]
+__all__ = ["Model", "Strength", "TunectlError", "load"]
 
 
 def __getattr__(name: str) -> Any:

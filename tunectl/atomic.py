@@ -162,7 +162,7 @@ def _mode_to_keep(path: Path, target: Path) -> int | None:
     if not stat.S_ISREG(found.st_mode):
         raise ResourceError(f"{path}: is not a file", "give the name of a file")
     if not os.access(target, os.W_OK):  # the rename would not mind
-        raise ResourceError(f"{path}: is write-protected", "give another name")
+        raise ResourceError(f"{path}: is write-protected", "make it writable, or give another name")
     return stat.S_IMODE(found.st_mode)
 
 

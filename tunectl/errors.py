@@ -12,6 +12,8 @@ class TunectlError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint:
+            self.add_note(hint)
 
 
 class UsageError(TunectlError):

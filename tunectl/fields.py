@@ -18,7 +18,9 @@ LONGEST = 8
 def build_fields(kind: type[T], values: Mapping[str, Any], owner: str) -> T:
     """Make the dataclass `kind` from JSON values or the words of a command line.
 
-    Raises UsageError for an unknown field or a value of the wrong type, naming `owner`.
+    Fields are of type int (1 to LARGEST), float (from 0), bool, str or tuple[int, ...]: these, and
+    no more, a file keeps. Raises UsageError for an unknown field, or one whose value, given or by
+    default, is not so, naming `owner`.
     """
     hints = get_type_hints(kind)
     unknown = sorted(set(values) - set(hints))
@@ -26,7 +28,10 @@ def build_fields(kind: type[T], values: Mapping[str, Any], owner: str) -> T:
         known = ", ".join(hints) or "none"
         raise UsageError(f"{owner} has no field {unknown[0]!r}", f"its fields: {known}")
     try:
-        return kind(**{name: _convert(value, hints[name]) for name, value in values.items()})
+        made = kind(**{name: _convert(value, hints[name]) for name, value in values.items()})
+        for name, hint in hints.items():  # a default that no file may hold could not be read again
+            _convert(getattr(made, name), hint)
+        return made
     except (TypeError, ValueError) as error:
         raise UsageError(f"{owner}: {error}", "correct the field's value") from error
 

@@ -98,7 +98,9 @@ def apply(
     ] = "",
     ending: Annotated[
         str | None,
-        typer.Option("--format", help="png, jpg, tif, webp ...; otherwise each input's own."),
+        typer.Option(
+            "--format", help="png, jpg, tif, webp ...; otherwise as each input's name ends, or png."
+        ),
     ] = None,
     quality: Annotated[
         str,
@@ -152,7 +154,10 @@ def apply(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object a result to stdout.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Tell only of failures.")] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="Tell only of failures; results still go to stdout."),
+    ] = False,
     device: c.DeviceOption = "auto",
     precision: c.PrecisionOption = "auto",
     ensemble: c.EnsembleOption = 1,
@@ -192,6 +197,10 @@ def apply(
         _check_engine(engine, workers, PIPE in (*inputs, output))
         if alpha_map and "auto" in map(str.strip, (alpha or "").split(",")):
             raise UsageError("--alpha-map scales one alpha, not auto", "leave --alpha away")
+        find_model(model)
+        for path in [*style, *([alpha_map] if alpha_map else [])]:
+            if not path.is_file():
+                raise UsageError(f"{path}: there is no such file", "check its name")
         asked = parse_strengths(alpha, level, extrapolate)
         fineness = _quality(quality)
         part = Shard.parse(shard) if shard is not None else None
@@ -218,12 +227,13 @@ def apply(
         form = f".{ending.removeprefix('.')}" if ending else ""
         layout = Layout(output, suffix, form, in_place)
         jobs = decide(inputs, asked, layout, if_exists, journal, part)
+        if part and not jobs and not quiet:
+            console.say(f"--shard {shard} has no picture")
         if dry_run:
             print_plan(jobs, setup, as_json)
             return
         record = journal.journal.append if journal else lambda outcome: None
         if all(job.skip for job in jobs):
-            find_model(model)
             with Teller(jobs, setup, quiet, as_json) as teller:
                 teller.end(teller.skip_all(record))
             return

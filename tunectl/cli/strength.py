@@ -73,4 +73,6 @@ def read_map(path: Path) -> NDArray[Any]:
     pixels = gray_if_gray(picture.pixels)  # many programs save a mask in three equal channels
     if pixels.shape[2] != 1:
         raise PictureError(f"{path}: is not gray", "give a gray picture: black is 0, white is 1")
+    if picture.alpha is not None and not (picture.alpha == picture.alpha.max()).all():
+        raise PictureError(f"{path}: is transparent in parts", "paint black where alpha is to be 0")
     return upright(pixels[..., 0], orientation(picture.exif))

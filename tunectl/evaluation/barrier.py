@@ -17,7 +17,7 @@ from torch.nn.functional import interpolate
 
 from tunectl.errors import IncompatibleError, UsageError
 from tunectl.evaluation.cases import degraded
-from tunectl.evaluation.metrics import PEAK
+from tunectl.evaluation.metrics import PEAK, psnr
 from tunectl.foreign.networks import describe_foreign
 from tunectl.foreign.tables import Table, mix_tables
 from tunectl.header import Header, is_ours
@@ -30,6 +30,7 @@ from tunectl.tasks import build_task
 
 SIDE = 256  # of the middle of the picture that is measured, in pixels of the output
 STEPS = 10
+EQUAL = 1e-10  # the error of equal pictures, of 100 dB
 FLAT = 0.1  # dB: a barrier that nobody sees
 Run = Callable[[Tensor], Tensor]
 
@@ -66,12 +67,12 @@ def barrier(
         between = [(1 - i / STEPS, i / STEPS) for i in range(1, STEPS)]
     found = [mixer(corner) for corner in corners]
     given, wanted = _task_of(found[0], weights, photo, clean)
-    errors = [_error(one.run(given), wanted) for one in found]
-    mixes = [_error(mixer(mix).run(given), wanted) for mix in between]
+    ends = [psnr(one.run(given), wanted) for one in found]
+    mixes = [psnr(mixer(mix).run(given), wanted) for mix in between]
     points = []
-    for mix, error in zip((*corners, *between), (*errors, *mixes), strict=True):
-        mean = max(1e-9, sum(share * end for share, end in zip(mix, errors, strict=True)))
-        points.append(Point(mix, _decibels(PEAK**2 / error), _decibels(error / mean)))
+    for mix, quality in zip((*corners, *between), (*ends, *mixes), strict=True):
+        mean = sum(share * 10 ** (-end / 10) for share, end in zip(mix, ends, strict=True))
+        points.append(Point(mix, quality, -quality - 10 * math.log10(max(mean, EQUAL))))
     return sorted(points, key=lambda point: point.weights, reverse=True)
 
 
@@ -141,7 +142,7 @@ def _task_of(
         ]
         given = interpolate(wanted, scale_factor=1 / scale, mode="bicubic", antialias=True)
         return given.clamp(0, 1), wanted
-    levels = [header.level[0] for header in mixed.headers if header.level is not None]
+    levels = [sum(header.level) / 2 for header in mixed.headers if header.level is not None]
     tasks = [header.task for header in mixed.headers if header.task is not None]
     if not tasks or len(levels) != len(mixed.headers):
         raise UsageError(
@@ -162,13 +163,3 @@ def _middle(path: Path, side: int) -> Tensor:
     picture = torch.from_numpy(read_rgb8(path).copy()).permute(2, 0, 1)[None].float() / PEAK
     top, left = (max(0, (size - side) // 2) for size in picture.shape[-2:])
     return picture[..., top : top + side, left : left + side]
-
-
-def _error(output: Tensor, wanted: Tensor) -> float:
-    """The mean squared error in 8-bit steps, of what an 8-bit file would hold."""
-    in_bytes = output.clamp(0, 1).mul(PEAK).round()
-    return max(1e-9, float((in_bytes - wanted * PEAK).square().mean()))
-
-
-def _decibels(ratio: float) -> float:
-    return 10 * math.log10(ratio)

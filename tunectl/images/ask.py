@@ -37,7 +37,7 @@ class Ask:
         if self.frame is None and count > 1:
             raise PictureError(
                 f"{self.name}: has several frames ({count})",
-                f"choose one with --frame, 0 to {count - 1}; without it single ones are taken",
+                f"save one alone; apply, but not in place, takes one by --frame 0 to {count - 1}",
             )
         if self.frame is not None and not 0 <= self.frame < count:
             raise PictureError(

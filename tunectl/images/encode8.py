@@ -16,6 +16,7 @@ from tunectl.images.picture import Picture
 from tunectl.images.turn import upright
 
 QUALITY = 95  # of "auto" where a format is lossy: differences are hard to see from here up
+_LOSSLESS = ("WEBP", "JXL", "BMP")  # unless a quality is given
 _DENSE = ("JPEG", "BMP")  # say how dense pixels are by themselves; others may in EXIF
 _TURNED = ("BMP", "JXL")  # hold no orientation that viewers follow: turned before
 _REBUILT = ("AVIF", "HEIF")  # their encoders take the tags apart, which damaged ones may not bear
@@ -67,7 +68,9 @@ def encode(picture: Picture, kind: str, quality: int | str, name: str) -> bytes:
 
 def _quality(picture: Picture, kind: str, quality: int | str, name: str) -> dict[str, Any]:
     """Pillow's options for what `quality` asks for, and full colour resolution always."""
-    if quality == "keep" and (kind != "JPEG" or not picture.tables) and kind != "BMP":
+    if quality == "keep" and kind in _LOSSLESS:
+        quality = "auto"
+    if quality == "keep" and not (kind == "JPEG" and picture.tables):
         raise PictureError(
             f"{name}: only a JPEG that was one can keep its quality", "give a quality, or auto"
         )

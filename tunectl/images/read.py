@@ -64,8 +64,7 @@ def rgb8(picture: Picture, path: Path) -> NDArray[np.uint8]:
     """As `read_rgb8`, of a picture that was read from `path`."""
     if picture.pixels.dtype != np.uint8:
         raise PictureError(
-            f"{path}: has {8 * picture.pixels.itemsize} bits a sample",
-            "training reads 8-bit photos",
+            f"{path}: has {8 * picture.pixels.itemsize} bits a sample", "save it with 8 bits first"
         )
     if picture.pixels.shape[2] == 4:
         raise PictureError(f"{path}: has colour mode CMYK", "convert it to RGB first")
@@ -106,6 +105,7 @@ def _read_png(file: BinaryIO, ask: Ask) -> Picture:
     else:
         pixels, alpha = decode8.frame_of_png(file, ask)
     picture = metadata.take_over(Picture(pixels, alpha, format="PNG"), header.tags)
+    picture.notes += _widened(header.palette, header.depth)
     picture.lost += header.lost
     return picture
 
@@ -125,9 +125,17 @@ def _read_tiff(file: BinaryIO, ask: Ask) -> Picture:
     extra, alpha = (alpha, None) if header.opaque else (None, alpha)
     picture = metadata.take_over(Picture(pixels, alpha, "TIFF", extra=extra), header.tags)
     picture.lost += header.lost
+    picture.notes += _widened(header.photometric == tiff.PALETTE, header.bits)
     if header.multiplied and alpha is not None:
         picture.notes.append("colours multiplied by the opacity were made straight")
     return picture
+
+
+def _widened(palette: bool, bits: int) -> list[str]:
+    """What to know of a picture that is written with 8 bits a sample, and never with fewer."""
+    if palette:
+        return ["its palette became 8 bits a sample"]
+    return [f"its {bits} bit{'s' if bits > 1 else ''} a sample became 8"] if bits < 8 else []
 
 
 def _from_planes(

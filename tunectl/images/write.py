@@ -87,9 +87,12 @@ def left_out(picture: Picture, kind: str, strip_metadata: bool = False) -> list[
         "further channel": picture.extra is not None,
     }
     unheld = [part for part, kinds in _ONLY_IN.items() if kind not in kinds]
+    unheld += _NONE_OF.get(kind, ())
+    if not metadata.fitting_profile(picture.icc, picture.pixels.shape[2]):
+        unheld = ["profile", *(part for part in unheld if part != "profile")]
     return [
         f"its {part} {'were' if part.endswith('tags') else 'was'} left out"
-        for part in (*unheld, *_NONE_OF.get(kind, ()))
+        for part in unheld
         if there[part]
     ]
 
@@ -99,7 +102,7 @@ def _encode(
 ) -> None:
     if quality not in ("auto", "keep") and not (isinstance(quality, int) and 1 <= quality <= 100):
         raise UsageError(f"no quality {quality!r} is known", "give auto, keep or 1 to 100")
-    _refuse_misfits(picture, kind, name)
+    check_holds(picture, kind, name)
     icc = metadata.fitting_profile(picture.icc, picture.pixels.shape[2])
     picture = replace(picture, icc=icc)
     if strip:
@@ -119,7 +122,9 @@ def _stripped(picture: Picture) -> Picture:
     return replace(picture, exif=exif, xmp=None, iptc=None, comment=None, dpi=None, chunks=colour)
 
 
-def _refuse_misfits(picture: Picture, kind: str, name: str) -> None:
+def check_holds(picture: Picture, kind: str, name: str) -> None:
+    """Raises UsageError for a format that is not written, PictureError for one that cannot hold the
+    picture."""
     if kind not in _HOLDS:
         raise UsageError(f"{name}: no format {kind} is written", f"known: {', '.join(_HOLDS)}")
     sizes, colours, opacity = _HOLDS[kind]

@@ -15,7 +15,7 @@ from tunectl.atomic import remove_stale
 from tunectl.errors import PictureError, ResourceError, TunectlError, is_out_of_memory
 from tunectl.hashing import file_sha256
 from tunectl.images import MAX_PIXELS, Picture, encode_picture, read_picture
-from tunectl.images.write import left_out
+from tunectl.images.write import check_holds, left_out
 from tunectl.inference import places
 from tunectl.inference.job import Asked, Job, Outcome, Tally
 from tunectl.inference.model import Model
@@ -167,6 +167,7 @@ def _restore(
             input_stamp=source.stamp,
         )
         _check_in_place(job, source)
+        check_holds(source.picture, _kind(job, source.picture), job.target)
         restored = restore(model, source.picture, strength)
     except Exception as error:
         return replace(outcome, error=_as_ours(job, error)), None
@@ -210,10 +211,12 @@ def _write_picture(
 ) -> Outcome:
     started = time.perf_counter()
     job = outcome.job
-    kind = job.kind or ("PNG" if picture.format == "GIF" else picture.format)
+    kind = _kind(job, picture)
     unheld = left_out(picture, kind, files.strip_metadata)
     if job.output is not None and (links := places.other_links(job.output)):
         unheld.append(f"{links} other hard link{'s keep' if links > 1 else ' keeps'} the old file")
+    if job.in_place and job.output is not None and (target := places.link(job.output)):
+        unheld.append(f"it is a link to {target}, which was written")
     data = encode_picture(
         picture,
         kind,
@@ -240,6 +243,10 @@ def _write_picture(
 
     write(job.output, data, just_before, job.new)
     return outcome
+
+
+def _kind(job: Job, picture: Picture) -> str:
+    return job.kind or ("PNG" if picture.format == "GIF" else picture.format)
 
 
 def _as_ours(job: Job, error: Exception) -> TunectlError:

@@ -98,9 +98,13 @@ class Manifest(Journal):
         return Journal(Path(full_name(self.path)), self.setup)
 
     def made_of_one(self, path: Path, among: Collection[str]) -> bool:
-        """Whether the file is, as it is now, a result of one `among` those of other full names."""
+        """Whether the file is, as it is now, a result of one `among` those of other full names, or
+        of one that lay beside it, wherever that is by now."""
         line = self._latest.get(full_name(path))
-        if line is None or line["input"] == line["output"] or line["input"] not in among:
+        if line is None or line["input"] == line["output"]:
+            return False
+        beside = os.path.dirname(line["input"]) == os.path.dirname(line["output"])
+        if not beside and line["input"] not in among:
             return False
         as_written = _is_same(stamp(path), line.get("output_stamp"))
         return as_written or line["output_sha256"] == sha256(path)
@@ -123,7 +127,8 @@ class Manifest(Journal):
         """Whether the output is as this job would make it, or at least one of our making, or, in
         place, was restored by the job's model already, however strongly.
 
-        A file that was changed since is not ours any more: None, as for one that is missing.
+        A file that was changed since is not ours any more, nor is what another input became: None,
+        as for one that is missing.
         `stamped` has the stamps of files by their full names: those that are the manifest's spare
         the reading.
         """
@@ -135,6 +140,8 @@ class Manifest(Journal):
             like_ours = source == output and size_of(stamped.get(source)) in self._sizes
             return "restored" if like_ours and self._restored(sha256(job.source)) else None
         line = self._latest[output]
+        if source != output and not self._is_of(line, job.source):
+            return None
         as_written = _is_same(stamped.get(output), line.get("output_stamp"))
         found = line["output_sha256"] if as_written else sha256(job.output)
         if line["output_sha256"] == found:
@@ -149,6 +156,12 @@ class Manifest(Journal):
         if source == output and self._restored(found):
             return "restored"
         return "ours" if found in self._written[output] else None
+
+    def _is_of(self, line: Mapping[str, Any], source: Path) -> bool:
+        """Whether the result of that line was made of the picture, or the page, that it names."""
+        frame = (line.get("settings") or {}).get("frame")
+        same = line["input"] == full_name(source) or line["input_sha256"] == sha256(source)
+        return same and frame == self.setup.settings.get("frame")
 
     def _restored(self, found: str | None) -> bool:
         waiting, seen = {found}, set[str | None]()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
-from tunectl.errors import AlphaError
+from tunectl.errors import AlphaError, UsageError
 from tunectl.header import Header
 from tunectl.images.arrays import is_gray
 from tunectl.inference.compose import as_gray, compose
@@ -36,7 +36,8 @@ from tunectl.networks import Network
 from tunectl.tasks import Task, build_task
 from tunectl.tuners import Tunable
 
-Given = TypeVar("Given", Tensor, Image.Image, NDArray[np.generic])
+Given = TypeVar("Given", Tensor, Image.Image)
+Sample = TypeVar("Sample", bound=np.generic)
 MAPPED = "map"  # the key of the engine that takes alpha per pixel
 
 
@@ -133,6 +134,15 @@ class Model:
     @overload
     def __call__(
         self,
+        picture: NDArray[Sample],
+        alpha: Alpha | None = None,
+        level: float | None = None,
+        **how: Unpack[How],
+    ) -> NDArray[Sample]: ...
+
+    @overload
+    def __call__(
+        self,
         picture: Given,
         alpha: Alpha | None = None,
         level: float | None = None,
@@ -186,7 +196,8 @@ class Model:
             level = task.estimate(evidence(pixels, tables, seen))
         if level is None:
             raise AlphaError(
-                "how strongly to apply this model cannot be told from the picture",
+                "how strongly to apply this model cannot be told from so small a picture, or so "
+                "little of it that is not transparent",
                 "give --alpha 0 to 1, or --level in the task's unit",
             )
         return knob.within(level)
@@ -213,8 +224,15 @@ class Model:
         C may be 4 here, the inks of CMYK.
 
         For pictures larger than memory: both may be memory-mapped, and `band_done` is called
-        after each row of windows.
+        after each row of windows. Raises UsageError for another sink, as a call for the rest.
         """
+        height, width, channels = pixels.shape
+        wanted = (height * self.scale, width * self.scale, channels)
+        if sink.shape != wanted or sink.dtype != pixels.dtype or not sink.flags.writeable:
+            raise UsageError(
+                f"a sink of shape {sink.shape} and type {sink.dtype} does not take the result",
+                f"give one of shape {wanted} and type {pixels.dtype} that may be written to",
+            )
         self._through_windows(self._way(strength), planes(samples(pixels)), planes(sink), band_done)
 
     def check(self, strength: Strength) -> None:

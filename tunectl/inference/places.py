@@ -155,6 +155,11 @@ def other_links(path: Path) -> int:
     return 0
 
 
+def link(path: Path) -> str | None:
+    """Where a link here leads."""
+    return os.readlink(path) if not is_remote(path) and os.path.islink(path) else None
+
+
 def name_of(path: Path) -> str:
     """What a file is called: of a URL, without what is asked of its server."""
     asked = is_remote(path) and str(path).startswith(("http://", "https://"))

@@ -27,6 +27,8 @@ from tunectl.inference.places import (
     real_name,
 )
 
+LONGEST_NAME = 255  # bytes, of most file systems
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -56,15 +58,14 @@ def plan(
     inputs: Sequence[str],
     asked: Sequence[Asked],
     layout: Layout,
-    numbered: bool = False,
     earlier: Callable[[Path, Collection[str]], bool] = lambda path, among: False,
 ) -> list[Job]:
     """List every job, input by input. Raises UsageError for anything that would clash or be lost.
 
     A folder is searched to the bottom and its tree is kept below the output folder; pictures in it
-    that are results of this plan, `numbered` or not, are no inputs, nor are those of which
-    `earlier` knows that they were made from one among the inputs, by full names. Names are compared
-    as file systems may: normalised and without case.
+    that are results of this plan, also with a number behind their names, are no inputs, nor are
+    those of which `earlier` knows that they were made from one among the inputs, by full names.
+    Names are compared as file systems may: normalised and without case.
     """
     one = _names_a_file(layout.output, inputs)
     _refuse_contradictions(inputs, asked, layout, one)
@@ -76,9 +77,10 @@ def plan(
         )
     several = len(asked) > 1
     jobs = [_job(item, strength, several, one, layout) for item in found for strength in asked]
-    jobs = list(dict.fromkeys(jobs))  # an input that is named twice is done once
+    unlike = {(real_name(job.source), job.output, job.asked): job for job in reversed(jobs)}
+    jobs = list(unlike.values())[::-1]  # an input that is named twice is done once
     searched = {item.source for item in found} - {item.source for item in found if item.named}
-    jobs = _without_results(jobs, searched, numbered, earlier)
+    jobs = _without_results(jobs, searched, earlier)
     if not jobs:
         raise UsageError(
             "there are no pictures among the inputs",
@@ -87,7 +89,9 @@ def plan(
     if layout.in_place:  # a link beside its target: one file, done once
         first: dict[str | None, Job] = {}
         jobs = [job for job in jobs if first.setdefault(real_name(job.source), job) is job]
-    _refuse_clashes(jobs, layout.in_place)
+    else:
+        _refuse_clashes(jobs)
+        _refuse_long_names(jobs)
     return jobs
 
 
@@ -257,7 +261,6 @@ def _job(item: _Found, asked: Asked, several: bool, one: bool, layout: Layout) -
 def _without_results(
     jobs: list[Job],
     searched: set[Path | None],
-    numbered: bool,
     earlier: Callable[[Path, Collection[str]], bool],
 ) -> list[Job]:
     """The jobs but for those whose inputs, found by searching, are what other inputs become, or
@@ -272,28 +275,38 @@ def _without_results(
         if source is None or source not in searched:
             return False
         found = makers.get(key_of(source), set())
-        if numbered and not found and (name := without_number(source)):
+        if not found and (name := without_number(source)):
             found = makers.get(key_of(name), set())
         return (bool(found) and source not in found) or earlier(source, names)
 
     return [job for job in jobs if not is_result(job.source)]
 
 
-def _refuse_clashes(jobs: Sequence[Job], in_place: bool) -> None:
-    sources = {key_of(job.source) for job in jobs if job.source}
-    seen: dict[str, Job] = {}
+def _refuse_long_names(jobs: Sequence[Job]) -> None:
     for job in jobs:
-        if job.output is None:
-            continue
-        key = key_of(job.output)
-        other = seen.setdefault(key, job)
-        if other is not job:
+        if job.output and len(os.fsencode(job.output.name)) > LONGEST_NAME:
             raise UsageError(
-                f"{job.name} and {other.name} would both become {job.output}",
-                "rename one of them, or give them to two runs",
+                f"{job.output}: is longer than a name can be", "give a shorter --suffix, or -o"
             )
-        if key in sources and not in_place:
+
+
+def _refuse_clashes(jobs: Sequence[Job]) -> None:
+    sources = {key_of(job.source) for job in jobs if job.source}
+    made: dict[str, list[Job]] = {}
+    for job in jobs:
+        if job.output is not None:
+            made.setdefault(key_of(job.output), []).append(job)
+    for key, same in made.items():
+        if key in sources:
             raise UsageError(
-                f"{job.output}: is an input too",
+                f"{same[0].output}: is an input too",
                 "give another name or folder with -o, or write over inputs with --in-place",
             )
+    clashes = [same for same in made.values() if len(same) > 1]
+    if clashes:
+        one, other = clashes[0][:2]
+        more = f"; so would {len(clashes) - 1} more names" if len(clashes) > 1 else ""
+        raise UsageError(
+            f"{other.name} and {one.name} would both become {other.output}{more}",
+            "rename one of them, or do each in a run with a folder of its own",
+        )

@@ -44,7 +44,7 @@ def restore(model: Model, picture: Picture, strength: Strength) -> Restored:
         source = fill_transparent(source, picture.alpha)
     alpha, note = strength.alpha, None
     unasked = model.tunable and alpha is None and strength.alpha_map is None
-    evidence = as_seen(picture.pixels), picture.tables, None if hidden is None else ~hidden
+    evidence = as_seen(source), picture.tables, None if hidden is None else ~hidden
     if unasked:
         found = model.estimate(*evidence)
         alpha = model.alpha(found)
@@ -55,10 +55,14 @@ def restore(model: Model, picture: Picture, strength: Strength) -> Restored:
         if model.tunable and alpha is None:
             alpha = 1.0
     notes = [*picture.notes, note] if note else picture.notes
-    mask = strength.alpha_map
+    turned, mask = orientation(picture.exif), strength.alpha_map
     if mask is not None:  # painted over what a viewer shows
-        turned = orientation(picture.exif)
         check_map(mask.shape, upright(source, turned).shape[:2])
+    # Strokes lie as a viewer sees them; what is only cleaned stays as it is stored.
+    seen_upright = turned != 1 and not model.restores
+    if seen_upright:
+        source = _packed(upright(source, turned))
+    elif mask is not None:
         mask = np.ascontiguousarray(as_stored(mask, turned))
     sink = empty_like(source) if model.scale == 1 else _larger(source, model.scale)
 
@@ -67,6 +71,8 @@ def restore(model: Model, picture: Picture, strength: Strength) -> Restored:
         release(sink)
 
     model.run(source, sink, replace(strength, alpha=alpha, alpha_map=mask), band_done)
+    if seen_upright:
+        sink = _packed(as_stored(sink, turned))
     opacity, extra = (
         None if plane is None else enlarged(plane, model.scale)
         for plane in (picture.alpha, picture.extra)
@@ -77,6 +83,13 @@ def restore(model: Model, picture: Picture, strength: Strength) -> Restored:
     restored = replace(picture, pixels=sink, alpha=opacity, extra=extra, notes=notes)
     # How much of a style a photo wants nobody reads from it: it is applied whole.
     return Restored(restored, alpha, level, unasked and model.restores)
+
+
+def _packed(pixels: NDArray[Any]) -> NDArray[Any]:
+    """A copy whose samples lie in order, in a file where the array is large."""
+    packed = new_array(pixels.shape, pixels.dtype)
+    packed[...] = pixels
+    return packed
 
 
 def _larger(pixels: NDArray[Any], scale: int) -> NDArray[Any]:

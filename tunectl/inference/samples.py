@@ -14,10 +14,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from tunectl.errors import UsageError
-from tunectl.images import read_picture
+from tunectl.images import fill_transparent, read_picture
 from tunectl.images.arrays import STRIP, new_array
 from tunectl.tasks.base import Evidence, eight_bit_scale
 
+FAR = 10.0  # from 0, of floats: strong noise lies outside [0, 1], and bytes far beyond
 AnyPicture: TypeAlias = Tensor | Image.Image | NDArray[np.generic]
 
 
@@ -29,9 +30,10 @@ def planes(array: NDArray[Any]) -> Tensor:
 def samples(array: NDArray[Any]) -> NDArray[Any]:
     """The array as uint8, uint16 or float32, copied where torch would not take it.
 
-    Raises UsageError for samples of other types.
+    Raises UsageError for samples of other types, or that are no numbers or far from [0, 1].
     """
     if np.issubdtype(array.dtype, np.floating):
+        _check_range(array)
         array = array.astype(np.float32, copy=False)
     if array.dtype.newbyteorder("=") in (np.uint8, np.uint16, np.float32):
         array = array.astype(array.dtype.newbyteorder("="), copy=False)
@@ -39,6 +41,19 @@ def samples(array: NDArray[Any]) -> NDArray[Any]:
         backwards = any(step < 0 for step in array.strides)
         return array.copy() if backwards or not array.flags.writeable else array
     raise UsageError(f"samples of type {array.dtype} are not known", "give uint8 or floats")
+
+
+def _check_range(array: NDArray[Any]) -> None:
+    low, high = array.min(initial=0), array.max(initial=0)
+    if not (low >= -FAR and high <= FAR):  # so that what is no number is neither
+        raise UsageError(
+            f"samples from {low:g} to {high:g} are not in [0, 1]", "scale them to it first"
+        )
+
+
+def _checked(x: Tensor) -> Tensor:
+    _check_range(x.numpy())
+    return x
 
 
 def apart(pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
@@ -63,7 +78,7 @@ def evidence(
     `Evidence` has them, the latter by default what is not transparent."""
     colours, opacity = apart(pixels[..., None] if pixels.ndim == 2 else pixels)
     if seen is None and opacity is not None and not opacity.all():
-        seen = opacity > 0
+        colours, seen = fill_transparent(colours, opacity), opacity > 0
     return Evidence(samples(colours), tables, seen)
 
 
@@ -121,7 +136,7 @@ def through(picture: AnyPicture, run: Callable[[Tensor], Tensor], scale: int) ->
                 "restored",
                 "give (N, 3, H, W) in [0, 1], or (N, 1, H, W) for gray",
             )
-        restored = torch.stack([run(x.detach().cpu().float()) for x in batch])
+        restored = torch.stack([run(_checked(x.detach().cpu().float())) for x in batch])
         restored = restored.to(picture.device, picture.dtype)
         return restored[0] if picture.ndim == 3 else restored
     if isinstance(picture, Image.Image):
@@ -130,6 +145,8 @@ def through(picture: AnyPicture, run: Callable[[Tensor], Tensor], scale: int) ->
                 f"a PIL picture of mode {picture.mode} is not restored as it is",
                 "convert it to L, LA, RGB or RGBA",
             )
+        if "transparency" in picture.info:  # of one colour, which will not be the same any more
+            picture = picture.convert("LA" if picture.mode == "L" else "RGBA")
         made = Image.fromarray(_through_array(np.array(picture), run, scale))
         made.info = dict(picture.info)
         return made
@@ -145,9 +162,12 @@ def _through_array(
     array: NDArray[Any], run: Callable[[Tensor], Tensor], scale: int
 ) -> NDArray[Any]:
     colours, opacity = apart(array[..., None] if array.ndim == 2 else array)
-    restored = run(planes(samples(colours))).permute(1, 2, 0).numpy()
+    shown = colours if opacity is None else fill_transparent(colours, opacity)
+    restored = run(planes(samples(shown))).permute(1, 2, 0).numpy()
     restored = restored.astype(array.dtype, copy=False)
     if opacity is not None:
+        if scale == 1:
+            restored[opacity == 0] = colours[opacity == 0]
         restored = np.concatenate([restored, enlarged(opacity, scale)[..., None]], axis=2)
     return restored[..., 0] if array.ndim == 2 else restored
 

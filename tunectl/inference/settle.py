@@ -31,8 +31,12 @@ def decide(
     Raises as `plan`, `settle` and `check_targets` do.
     """
     _check_policy(if_exists)
+    if layout.in_place and if_exists in ("skip", "rename"):
+        raise UsageError(
+            f"--in-place writes over what --if-exists {if_exists} would leave", "leave one away"
+        )
     earlier = {} if manifest is None else {"earlier": manifest.made_of_one}
-    planned = plan(inputs, asked, layout, if_exists == "rename", **earlier)
+    planned = plan(inputs, asked, layout, **earlier)
     jobs = planned if shard is None else shard.of(planned)
     jobs = settle(jobs, if_exists, manifest, planned)
     check_targets(jobs)
@@ -54,6 +58,8 @@ def settle(
     """
     _check_policy(if_exists)
     taken = {key_of(job.output) for job in (*jobs, *elsewhere) if job.output}
+    if manifest and key_of(manifest.path) in taken:
+        raise UsageError(f"{manifest.path}: is a result too", "give --manifest another file")
     outputs = [job.output for job in jobs if job.output]
     sources = [job.source for job in jobs if job.source and manifest]
     stamped = stamps([*outputs, *sources])

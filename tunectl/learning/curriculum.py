@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 GOLDEN = (math.sqrt(5) - 1) / 2
+SEEDS = 2**32  # beyond, a float has no digits left behind its point
 LEAST = 1e-9  # an alpha that is still none of the frozen base's
 
 
@@ -32,7 +33,8 @@ class Curriculum:
         The golden ratio's multiples cover the range evenly in every short stretch of steps,
         which independent draws do not: less noise between levels at no cost.
         """
-        u = 1 - ((index + 1) * GOLDEN + self.seed * math.e) % 1  # in (0, 1]
+        offset = self.seed % SEEDS * math.e
+        u = 1 - ((index + 1) * GOLDEN + offset) % 1  # in (0, 1]
         start, end = self.levels
         sign = -1 if self.dual and index % 2 else 1
         share = 1.0 if self.way == "endpoint" else u**self.bias

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from tunectl import checkpoint
-from tunectl.errors import IncompatibleError, UsageError
+from tunectl.errors import CorruptError, IncompatibleError, UsageError
 from tunectl.fields import fields_to_json
 from tunectl.header import Header, Part
 from tunectl.inference.find import find_model
@@ -61,15 +61,7 @@ def train(
         if tuner is None and (tuner_fields or len(knots) > 2 or power != 1):
             raise UsageError("a tuner's fields, knots and power need one", "give --tuner")
         if tuner is not None:
-            if span[0] == span[1]:
-                raise UsageError(
-                    "a knob needs two levels", f"give --level {job.weakest:g}-{span[0]:g}"
-                )
-            if (span[1] > span[0]) != (job.strongest > job.weakest):
-                raise UsageError(
-                    f"{task} grows stronger from {span[1]:g} to {span[0]:g}",
-                    f"give --level {span[1]:g}-{span[0]:g}",
-                )
+            job.check_way(*span)
             knob = _knob(span, power, knots, "joint")
             model = _with_tuner(net, job, tuner, tuner_fields, knots)
             part = Part(tuner, fields_to_json(model.tuner.fields))
@@ -83,7 +75,10 @@ def train(
     )
     if place.start is not None:
         found, tensors = _weights_of(place.start, header)
-        net.load_state_dict(checkpoint.under("network.", tensors), strict=tuner is None)
+        weights = checkpoint.under("network.", tensors)
+        if weights.keys() != net.own_state().keys():
+            raise CorruptError(f"{place.start}: some of its weights are missing", "get it again")
+        net.load_state_dict(weights, strict=False)  # it has what the tuner inserted as well
         if isinstance(model, Tunable):
             _begin(model, place.start, found, tensors)
     return learn(place, options, job, model, header, parent=place.start)
@@ -131,10 +126,6 @@ def finetune(
     job = build_task(parent.task.name, {**parent.task.fields, **(task_fields or {})})
     job, span = job.onward(parent.level[0], level, names)
     _check_options(options, parent.task.name, job)
-    if span[0] == span[1]:
-        raise UsageError(
-            f"{base}: was trained for level {span[1]:g} already", "give another --level"
-        )
     if way not in ("endpoint", "path"):
         raise UsageError(f"finetuning has no way {way!r}", "give --way endpoint or --way path")
     knots = _check_knots(knots, names)

@@ -52,10 +52,10 @@ class Strip:
         return words if frame.psnr is None else f"{words}, {frame.psnr:.2f} dB"
 
     def command(self, photo: str) -> str:
-        """What makes the photo so at the alpha that takes the place of ALPHA."""
+        """What makes the photo so at the alpha that is to come behind it."""
+        photo = f"./{photo}" if photo.startswith("-") else photo  # no option
         words = ["tunectl", "apply", photo, "-m", self.model, *self.words, "--alpha"]
-        joined = subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
-        return f"{joined} ALPHA"
+        return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
 def sweep(

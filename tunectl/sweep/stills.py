@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ CELL = 420  # the width of a cell that shows the whole photo, in pixels
 FILM = 720  # and of a moving picture
 TALLEST = 4  # times as high as wide: the largest cell
 COLUMNS = 4  # of one model's sheet
-GAP, BAR, TEXT = 8, 26, 15
+GAP, BAR, TEXT, SMALLEST = 8, 26, 15, 9
 HOLD, STEP = 900, 120  # milliseconds at the ends, and between
 MOVING = {".webp": "WEBP", ".gif": "GIF", ".apng": "PNG"}
 
@@ -35,14 +36,16 @@ def contact_sheet(
     if len(rows) == 1:
         rows = [rows[0][i : i + COLUMNS] for i in range(0, len(rows[0]), COLUMNS)]
     size = source[view].size if view else _within(source[view].size, CELL)
-    width, height = size[0] + GAP, size[1] + BAR + GAP
+    longest = max((label for row in rows for label, _ in row), key=_smallest)
+    width, height = max(size[0], _smallest(longest)) + GAP, size[1] + BAR + GAP
+    font = _font(longest, width - GAP)
     sheet = Image.new("RGB", (width * len(rows[0]) + GAP, height * len(rows) + GAP), "white")
     pen = ImageDraw.Draw(sheet)
     for y, row in enumerate(rows):
         for x, (label, picture) in enumerate(row):
             left, top = GAP + x * width, y * height
             sheet.paste(_resized(picture, size), (left, top + BAR))
-            pen.text((left, top + BAR - 5), label, "black", _font(label, size[0]), anchor="ls")
+            pen.text((left, top + BAR - 5), label, "black", font, anchor="ls")
     file = io.BytesIO()
     sheet.save(file, "PNG" if path.suffix.lower() == ".png" else "JPEG", quality=92)
     write_new(path, file.getvalue())
@@ -63,7 +66,8 @@ def animation(path: Path, strips: Sequence[Strip], view: int) -> None:
             pen.text((i * size[0] + 4, BAR - 6), label, "black", _font(label, size[0]), "ls")
         pictures.append(canvas)
     there_and_back = pictures + pictures[-2:0:-1]
-    lasts = [HOLD if p in (pictures[0], pictures[-1]) else STEP for p in there_and_back]
+    lasts = [STEP] * len(there_and_back)
+    lasts[0] = lasts[len(pictures) - 1] = HOLD
     kind = MOVING[path.suffix.lower()]
     if kind == "GIF":
         there_and_back = [in_256_colours(p) for p in there_and_back]
@@ -98,7 +102,12 @@ def _resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
     return picture.resize(size, Image.Resampling.LANCZOS)
 
 
+def _smallest(label: str) -> int:
+    """How wide a label is at its smallest, in pixels."""
+    return math.ceil(ImageFont.load_default(SMALLEST).getlength(label))
+
+
 def _font(label: str, width: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """As large as usual, or so small that the label fits."""
     usual = ImageFont.load_default(TEXT)
-    return ImageFont.load_default(min(TEXT, max(7, TEXT * width / usual.getlength(label))))
+    return ImageFont.load_default(min(TEXT, max(SMALLEST, TEXT * width / usual.getlength(label))))

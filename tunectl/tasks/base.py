@@ -84,29 +84,35 @@ class Task:
         """The first and last level to train where none was asked for. Raises UsageError."""
         raise UsageError("training needs a level", "give --level, such as 15 or 0-75")
 
+    def check_way(self, first: float, last: float) -> None:
+        """Raises UsageError for levels between which no knob goes: alpha 0 is the gentlest."""
+        if first == last:
+            raise UsageError(
+                f"a knob needs two levels, and {self.symbol} {first:g} is one",
+                f"give two, such as {self.weakest:g} and {self.strongest:g}",
+            )
+        if (last > first) != (self.strongest > self.weakest):
+            raise UsageError(
+                f"{self.symbol} {first:g} is stronger than {last:g}, and alpha 0 is the gentlest",
+                "begin with the weaker one",
+            )
+
     def onward(
         self, start: float, level: float | None, styles: Mapping[str, str]
     ) -> tuple[Task, tuple[float, float]]:
         """The task and levels of a tuner whose base was trained for this task at level `start`.
 
-        `styles` are names by their role: `second` at alpha 1, `lower` at -1.
+        `styles` are names by their role: `second` at alpha 1, `lower` at -1. Raises UsageError.
         """
         if level is None:
             raise UsageError("finetuning needs a level", "give --level")
-        return self, (start, self.check_level(level))
+        self.check_way(start, self.check_level(level))
+        return self, (start, level)
 
     def towards(self, level: float, other: Task, last: float) -> tuple[Task, tuple[float, float]]:
         """The task and levels of a knob between models trained for this one at `level` and for
-        `other`, of the same kind, at `last`. Raises UsageError where they are one level, or the
-        first is the stronger."""
-        if level == last:
-            raise UsageError(
-                f"both models were trained for {self.symbol} {level:g}", "name two that differ"
-            )
-        if (last > level) != (self.strongest > self.weakest):
-            raise UsageError(
-                f"{self.symbol} {level:g} is stronger than {last:g}", "name the weaker model first"
-            )
+        `other`, of the same kind, at `last`. Raises UsageError as `check_way` does."""
+        self.check_way(level, last)
         return self, (level, last)
 
     def vary(self, sample: Tensor, generator: torch.Generator) -> Tensor:

@@ -40,7 +40,7 @@ class Pairs(Task):
     def onward(
         self, start: float, level: float | None, styles: Mapping[str, str]
     ) -> tuple[Task, tuple[float, float]]:
-        return self, (start, self.check_level(1.0 if level is None else level))
+        return super().onward(start, 1.0 if level is None else level, styles)
 
     def target(self, sample: Tensor) -> Tensor:
         return sample[:, : sample.shape[1] // 2]

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from tunectl.errors import UsageError
-from tunectl.images import read_rgb8
+from tunectl.images import read_picture, rgb8
+from tunectl.images.metadata import orientation
+from tunectl.images.turn import upright
 from tunectl.knob import SYMBOLS
 from tunectl.tasks.base import Evidence, Task
 from tunectl.tasks.features import CONTENT_TAP, STYLE_TAPS, Features
@@ -196,7 +198,8 @@ def _variation(x: Tensor) -> Tensor:
 
 def read_style(path: Path, size: int) -> Tensor:
     """(1, 3, h, w) in [0, 1], the shorter side `size`. Raises PictureError or UsageError."""
-    array = np.ascontiguousarray(read_rgb8(path))
+    picture = read_picture(path)
+    array = np.ascontiguousarray(upright(rgb8(picture, path), orientation(picture.exif)))
     height, width = array.shape[:2]
     if min(height, width) < SMALLEST_STYLE:
         raise UsageError(

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, conv2d, gelu, pad
+from torch.nn.functional import avg_pool2d, conv2d, gelu, max_pool2d, pad
 
 from tunectl.bundled import bundled
 from tunectl.tasks.base import eight_bit_scale
@@ -55,13 +55,15 @@ class NoiseReader(nn.Module):
         self.around = nn.ModuleList(nn.Conv2d(WIDTH, WIDTH, 3, padding=1) for _ in range(2))
         self.out = nn.Conv2d(WIDTH, 2, 1)
 
-    def forward(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, seen: Tensor, hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(N, crops, FEATURES, h, w) to the logarithms of the noise: (N,), and that of each window,
-        (N, crops, h, w)."""
+        (N, crops, h, w). Windows that are `hidden`, a boolean of that shape, do not count."""
         y = self.mix((seen.flatten(0, 1) - self.mean) / self.deviation)
         for conv in self.around:
             y = y + gelu(conv(y))
         said, weight = self.out(y).unflatten(0, seen.shape[:2]).unbind(2)
+        if hidden is not None:
+            weight = weight.masked_fill(hidden, -math.inf)
         shares = weight.flatten(1).softmax(1)
         return (said.flatten(1) * shares).sum(1), said
 
@@ -70,13 +72,19 @@ def visible_noise(pixels: NDArray[Any], seen: NDArray[np.bool_] | None = None) -
     """The root mean square of a photo's noise, in 8-bit steps, as it lies in the file.
 
     `pixels` are (H, W, C), uint8, uint16 or floating in [0, 1]; where `seen` (H, W) is given, only
-    what it marks is looked at. None where there is too little to see.
+    windows that it marks wholly count. None where there are none.
     """
-    crops = crops_of(pixels, seen)
+    crops = crops_of(pixels)
     if not crops:
         return None
+    hidden = None
+    if seen is not None:
+        unseen = crops_of((~seen).astype(np.uint8)[..., None])
+        hidden = max_pool2d(torch.stack(unseen)[:, :1], WINDOW)[None, :, 0] > 0
+        if hidden.all():
+            return None
     with torch.inference_mode():
-        noise, _ = _reader()(torch.cat([energies(crop[None]) for crop in crops])[None])
+        noise, _ = _reader()(torch.cat([energies(crop[None]) for crop in crops])[None], hidden)
     return math.exp(noise.item())
 
 
@@ -116,7 +124,7 @@ def energies(crops: Tensor) -> Tensor:
     return torch.cat(found, 1)
 
 
-def crops_of(pixels: NDArray[Any], seen: NDArray[np.bool_] | None = None) -> list[Tensor]:
+def crops_of(pixels: NDArray[Any]) -> list[Tensor]:
     """Squares (3, CROP, CROP) spread over the picture, in 8-bit steps; small ones are mirrored."""
     height, width, _ = pixels.shape
     side = min(CROP, height, width)
@@ -132,8 +140,7 @@ def crops_of(pixels: NDArray[Any], seen: NDArray[np.bool_] | None = None) -> lis
     for top in tops:
         for left in lefts:
             place = slice(top, top + side), slice(left, left + side)
-            if seen is None or seen[place].all():
-                crop = np.pad(pixels[place], 2 * ((0, CROP - side),) + ((0, 0),), "symmetric")
-                planes = torch.from_numpy(crop.astype(np.float32) * scale).permute(2, 0, 1)
-                found.append(planes.expand(3, -1, -1))
+            crop = np.pad(pixels[place], 2 * ((0, CROP - side),) + ((0, 0),), "symmetric")
+            planes = torch.from_numpy(crop.astype(np.float32) * scale).permute(2, 0, 1)
+            found.append(planes.expand(3, -1, -1))
     return found

@@ -26,8 +26,11 @@ TUNERS: dict[str, type[Tuner]] = {
 
 __all__ = [
     "DNI",
+    "FTN",
     "TUNERS",
+    "AdaFM",
     "AdaIN",
+    "DynamicNet",
     "Mapped",
     "StepContext",
     "Tunable",

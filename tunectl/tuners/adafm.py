@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from tunectl.errors import UsageError
 from tunectl.knob import Alpha
 from tunectl.networks import InstanceNorm, Network, Site
 from tunectl.tuners.base import Tuner
@@ -51,6 +52,10 @@ class AdaFM(Tuner):
     Fields = AdaFMFields
 
     def make(self, network: Network) -> None:
+        if not _sites(network):
+            raise UsageError(
+                "this network has no convolution after which AdaFM could come", "name another tuner"
+            )
         self.filters = nn.ModuleList(
             nn.ModuleDict(
                 {
