@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import draw
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 from tunectl import atomic
 from tunectl.cli import console
@@ -348,7 +348,7 @@ def test_whatever_decides_a_result_is_in_the_manifest(cli, common: Words):
 
 
 def test_a_dry_run_touches_nothing_and_loads_neither_torch_nor_weights(cli, common: Words):
-    words = ["apply", "in", "-m", "no such model", "-a", "0,1", "-o", "out", "-n"]
+    words = ["apply", "in", "-m", common[1], "-a", "0,1", "-o", "out", "-n"]
     code, printed, told = cli(*words)
     assert (code, told) == (0, "")
     assert printed.splitlines() == [
@@ -693,7 +693,7 @@ def test_a_style_is_chosen_when_it_is_applied(cli, photos: Path, tmp_path: Path)
     for wrong, message in (
         (["--style-shares", "1"], "no --style to share out"),
         (["--style", style, "--style-shares", "1,2"], "do not fit"),
-        (["--style", tmp_path / "none.png"], "No such file"),
+        (["--style", tmp_path / "none.png"], "there is no such file"),
         (["-m", "denoise", "--style", style], "no style to choose"),
     ):
         code, _, err = cli(*words, *wrong, "-o", tmp_path / "c.png")
@@ -741,3 +741,74 @@ def test_pictures_that_are_not_read_are_counted(cli, common):
     assert code == 0
     assert "left alone: 2 .cr2, 1 .jp2\n" in told
     assert "left alone" not in cli("apply", "in", "-a", 0.4, "-q", "-o", "quiet", *common)[2]
+
+
+# What has been found by using it
+
+
+def test_a_run_with_nothing_to_do_loads_no_torch(cli, common: Words):
+    words = ["apply", "in", "-a", 0.3, "-o", "out", "--manifest", "done.jsonl", *common]
+    assert cli(*words)[0] == 0
+    assert not modules_after(words) & {"torch"}
+    code, printed, told = cli(*words)
+    assert (code, printed) == (0, "")
+    assert told.splitlines()[-1] == "tunectl: 0 done, 2 skipped, 0 failed"
+    code, printed, _ = cli(*words, "--json")
+    assert [json.loads(line)["reason"] for line in printed.splitlines()] == 2 * ["up to date"]
+
+
+def test_a_missing_model_map_or_style_is_told_in_a_dry_run_too(cli, common: Words):
+    for words in (["-m", "nosuch"], ["--alpha-map", "no.png"], ["--style", "no.png"]):
+        code, printed, told = cli("apply", "p.png", *common, *words, "-n")
+        assert (code, printed) == (2, "")
+        assert "no" in told.splitlines()[0]
+
+
+def test_alphas_that_files_do_not_tell_apart_are_one(cli, common: Words):
+    words = ["-a", "0.3,0.30000000000000004", "-o", "out", "-n"]
+    assert cli("apply", "p.png", *words, *common)[1] == "p.png -> out/p.png\n"
+
+
+def test_a_format_may_have_its_dot(cli, common: Words):
+    assert cli("apply", "p.png", "--format", ".webp", "-n", *common)[1] == "p.png -> p_out.webp\n"
+
+
+def test_a_shard_without_pictures_says_so(cli, common: Words):
+    told = [cli("apply", "p.png", "--shard", f"{i}/2", "-n", *common) for i in (1, 2)]
+    assert sorted(code for code, _, _ in told) == [0, 0]
+    assert sum("has no picture" in words for _, _, words in told) == 1
+
+
+def test_a_transparent_map_is_refused(cli, common: Words):
+    mask = Image.new("LA", Image.open("p.png").size, (255, 255))
+    mask.save("whole.png")
+    assert cli("apply", "p.png", "--alpha-map", "whole.png", "-o", "a.png", *common)[0] == 0
+    mask.putpixel((3, 3), (255, 0))
+    mask.save("mask.png")
+    code, _, told = cli("apply", "p.png", "--alpha-map", "mask.png", "-o", "b.png", *common)
+    assert (code, "mask.png: is transparent in parts" in told) == (3, True)
+
+
+def test_a_profile_that_fits_no_more_is_told(cli, common: Words):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.open("p.png").convert("L").save("g.jpg", icc_profile=profile)
+    _, _, told = cli("apply", "g.jpg", "-a", 0.3, "-o", "h.jpg", *common)
+    assert told.endswith("; its profile was left out\n")
+
+
+def test_few_bits_a_sample_become_eight_and_that_is_told(cli, common: Words):
+    photo = Image.open("p.png")
+    photo.quantize(16).save("palette.png")
+    photo.convert("1").save("bits.png")
+    photo.convert("1").save("bits.tif")
+    words = ["apply", "palette.png", "bits.png", "bits.tif", "-a", 0.3, "-o", "out"]
+    _, _, told = cli(*words, *common)
+    ends = [line.rpartition("; ")[2] for line in told.splitlines()[:3]]
+    assert ends == ["its palette became 8 bits a sample", *2 * ["its 1 bit a sample became 8"]]
+
+
+def test_webp_keeps_its_quality_as_it_is_lossless(cli, common: Words):
+    Image.open("p.png").save("a.webp", lossless=True)
+    words = ["-a", 0.3, "--blend", 0, "--quality", "keep", "-o", "b.webp"]
+    assert cli("apply", "a.webp", *words, *common)[0] == 0
+    assert np.array_equal(np.asarray(Image.open("a.webp")), np.asarray(Image.open("b.webp")))

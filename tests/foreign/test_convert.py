@@ -118,3 +118,8 @@ def test_a_converted_model_of_ours_is_refused_nothing(tmp_path: Path):
     convert_file(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
     with pytest.raises(CheckpointError):
         checkpoint.read(tmp_path / "b.safetensors")
+
+
+def test_a_model_of_ours_stays_what_it_is(tunable_file: Path, tmp_path: Path):
+    with pytest.raises(UsageError, match="is a model of tunectl's already"):
+        convert_file(tunable_file, tmp_path / "b.safetensors")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,7 @@ def test_the_barrier_of_enlarging_strangers(tmp_path: Path, photos: Path):
     one, other, third = save(tmp_path, first, child, esrgan(1).state_dict())
     near = barrier([one, other], [0.5, 0.5], photos / "photo0.png")
     assert [point.weights[0] for point in near] == pytest.approx([1 - i / 10 for i in range(11)])
-    assert near[0].barrier == near[-1].barrier == 0
+    assert [near[0].barrier, near[-1].barrier] == pytest.approx([0, 0], abs=1e-9)
     assert max(point.barrier for point in near) < 0.1
     assert "these models mix" in verdict(near)
     three = barrier([one, other, third], [0.5, 0.3, 0.2], photos / "photo0.png")
@@ -90,6 +91,13 @@ def test_the_barrier_of_our_own_models(tmp_path: Path, plain_file: Path, photos:
     assert 20 < points[0].psnr < 35
     pair = barrier([plain_file, plain_file], [0.5, 0.5], photo, clean=photo)
     assert pair[0].psnr > points[0].psnr  # what is given is clean already
+    header, tensors = checkpoint.read(plain_file)
+    found = []
+    for name, level in (("blind", (10.0, 45.0)), ("one", (27.5, 27.5))):
+        path = tmp_path / f"{name}.safetensors"
+        checkpoint.write(path, replace(header, level=level), tensors)
+        found.append(barrier([path, path], [0.5, 0.5], photo)[0].psnr)
+    assert found[0] == found[1]  # a blind one is measured in the middle of what it knows
     with pytest.raises(UsageError, match="1 times as large"):
         barrier([plain_file] * 2, [0.5, 0.5], photo, clean=photos / "more" / "photo1.png")
 

@@ -327,3 +327,19 @@ def test_what_is_being_written_when_a_signal_comes_is_told(monkeypatch: pytest.M
     finally:
         signal.signal(signal.SIGTERM, before)
     assert told == ["done"]
+
+
+def test_what_a_format_cannot_hold_is_told_before_the_work(monkeypatch: pytest.MonkeyPatch):
+    opacity = np.full((5, 6), 9, np.uint8)
+    Path("a.png").write_bytes(encode_picture(Picture(PIXELS, opacity), "PNG"))
+    monkeypatch.setattr(batch, "restore", None)
+    (found,) = outcomes([Job(Path("a.png"), Path("b.jpg"), Asked(), "JPEG")])
+    assert "b.jpg: JPEG holds no transparency" in str(found.error)
+
+
+def test_that_a_link_was_written_through_is_told():
+    write_picture(Path("masters/a.png"), Picture(PIXELS))
+    Path("a.png").symlink_to("masters/a.png")
+    (found,) = outcomes([Job(Path("a.png"), Path("a.png"), Asked())])
+    assert found.notes == ["it is a link to masters/a.png, which was written"]
+    assert np.array_equal(read_picture(Path("masters/a.png")).pixels, PIXELS // 2)

@@ -81,7 +81,7 @@ def test_the_card_names_the_licence(tunable_file: Path):
 
 
 def test_what_is_refused(tunable_file: Path, remote: Path, tmp_path: Path, monkeypatch):
-    with pytest.raises(CheckpointError, match=r"me/it: 404: no such repository$"):
+    with pytest.raises(CheckpointError, match=r"me/it: 404: no such repository"):
         hub.pull("me/it")
     place = remote / "me/it"
     place.mkdir(parents=True)
@@ -96,6 +96,9 @@ def test_what_is_refused(tunable_file: Path, remote: Path, tmp_path: Path, monke
         hub.push(str(place / "m.safetensors"), "me/it")
     assert not (tmp_path / "own").exists()
     shutil.copy(tunable_file, place / "m.safetensors")
+    for name in ("../../x", "sub/x"):
+        with pytest.raises(UsageError, match="names a folder"):
+            hub.pull("me/it", name=name)
     hub.pull("me/it")
     with pytest.raises(UsageError, match="exists"):
         hub.pull("me/it")

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import itertools
 import pickle
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +27,7 @@ from tunectl.errors import (
 from tunectl.evaluation.barrier import barrier
 from tunectl.evaluation.metrics import psnr
 from tunectl.header import Header, Part, read_header
+from tunectl.images import Picture
 from tunectl.inference import memory
 from tunectl.inference.engine import Engine
 from tunectl.inference.execution import Execution
@@ -32,8 +35,10 @@ from tunectl.inference.find import find_model
 from tunectl.inference.interpolate import fold_file, join_files, mix_files
 from tunectl.inference.load import load
 from tunectl.inference.model import Model
+from tunectl.inference.restore import restore
 from tunectl.inference.strength import Strength
 from tunectl.inference.tiles import Grid, run_tiled, shrink
+from tunectl.knob import Knob
 from tunectl.networks import (
     NETWORKS,
     build_network,
@@ -318,7 +323,7 @@ def test_a_knob_between_two_plain_models(plain_file: Path, tunable_file: Path, t
         torch.testing.assert_close(model(picture, alpha), source(picture, 0.2 + 0.7 * alpha))
     assert torch.equal(model(picture, 0.0), load(one, device="cpu", precision="fp32")(picture))
     assert model.level(0) == pytest.approx(source.level(0.2))
-    with pytest.raises(UsageError, match="both models were trained for sigma"):
+    with pytest.raises(UsageError, match="a knob needs two levels"):
         join_files(one, one, tmp_path / "x.safetensors")
     with pytest.raises(UsageError, match=r"is stronger than .*"):
         join_files(other, one, tmp_path / "x.safetensors")
@@ -565,7 +570,7 @@ def test_threads_share_a_model():
 def test_arrays_with_an_opacity_keep_it_and_numbers_of_any_kind_are_alphas(tunable_file: Path):
     model = load(tunable_file, device="cpu", precision="fp32")
     array = draw(40, 48, 0)
-    opacity = np.random.default_rng(0).integers(0, 256, (40, 48, 1)).astype(np.uint8)
+    opacity = np.random.default_rng(0).integers(1, 256, (40, 48, 1)).astype(np.uint8)
     both = np.concatenate([array, opacity], 2)
     expected = model(array, alpha=0.25)
     for alpha in (np.float32(0.25), np.array(0.25), torch.tensor(0.25)):
@@ -580,6 +585,82 @@ def test_arrays_with_an_opacity_keep_it_and_numbers_of_any_kind_are_alphas(tunab
             model(wrong, alpha=0.5)
     with pytest.raises(UsageError, match="alpha map"):
         model(array, alpha_map=np.zeros(40, np.uint8))
+    two = both[..., 2:]
+    assert model.estimate(two) == model.estimate(two[..., 0])
+    assert np.array_equal(model(two, alpha=0.25)[..., 0], model(two[..., 0], alpha=0.25))
+
+
+def test_calls_keep_hidden_colours_as_apply_does(tunable_file: Path, tmp_path: Path):
+    model = load(tunable_file, device="cpu", precision="fp32")
+    array = draw(40, 48, 0)
+    array[:, 20:] = 0
+    opacity = np.full((40, 48), 255, np.uint8)
+    opacity[:, 20:] = 0
+    expected = restore(model, Picture(array, opacity), Strength(0.8)).picture.pixels
+    both = np.dstack([array, opacity])
+    assert np.array_equal(model(both, 0.8), np.dstack([expected, opacity]))
+    assert np.array_equal(np.asarray(model(Image.fromarray(both), 0.8))[..., :3], expected)
+    Image.fromarray(both).save(tmp_path / "a.png")
+    assert np.array_equal(np.asarray(model(tmp_path / "a.png", 0.8))[..., :3], expected)
+    keyed = Image.fromarray(array[..., 0])
+    keyed.info["transparency"] = 0
+    found = model(keyed, 0.8)
+    assert (found.mode, "transparency" in found.info) == ("LA", False)
+    assert np.array_equal(np.asarray(found)[..., 1] == 0, array[..., 0] == 0)
+
+
+@pytest.mark.parametrize("wrong", [255.0, np.nan, np.inf, -200.0])
+def test_floats_that_are_no_samples_are_refused(tunable_file: Path, wrong: float):
+    model = load(tunable_file, device="cpu", precision="fp32")
+    array = np.full((24, 32, 3), 0.5, np.float32)
+    array[3, 4, 1] = wrong
+    for given in (array, torch.from_numpy(array).permute(2, 0, 1)):
+        with pytest.raises(UsageError, match=r"are not in \[0, 1\]"):
+            model(given, 0.5)
+    with pytest.raises(UsageError, match=r"are not in \[0, 1\]"):
+        model.estimate(array)
+
+
+def test_a_sink_has_to_take_the_result(tunable_file: Path):
+    model = load(tunable_file, device="cpu", precision="fp32")
+    pixels = draw(24, 32, 0)
+    still = np.zeros_like(pixels)
+    still.flags.writeable = False
+    for sink in (np.zeros((5, 5, 3), np.uint8), np.zeros((24, 32, 3), np.int32), still):
+        with pytest.raises(UsageError, match="does not take the result"):
+            model.run(pixels, sink, Strength(0.4))
+
+
+def test_a_flat_calibration_still_has_its_levels():
+    for alpha in (0.0, 1.0):
+        knob = Knob((0, 50), calibration=tuple((alpha, level) for level in (0.0, 25.0, 50.0)))
+        assert knob.within(25.0) == 25.0
+        assert knob.alpha(25.0) == alpha
+
+
+def test_models_are_not_written_over(plain_file: Path, tunable_file: Path, tmp_path: Path):
+    mine = tmp_path / "mine.safetensors"
+    mine.write_bytes(b"mine")
+    for write in (
+        lambda: fold_file(tunable_file, 0.3, mine),
+        lambda: mix_files([plain_file, plain_file], [0.5, 0.5], mine),
+    ):
+        with pytest.raises(UsageError, match="exists"):
+            write()
+    assert mine.read_bytes() == b"mine"
+
+
+def test_what_goes_wrong_is_known_before_torch_is():
+    code = """
+import sys, tunectl
+try: tunectl.errors.TunectlError
+except AttributeError: sys.exit("no errors")
+assert issubclass(tunectl.errors.AlphaError, tunectl.TunectlError)
+assert "torch" not in sys.modules
+error = tunectl.errors.UsageError("cause", "hint")
+assert "hint" in error.__notes__
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_limits_of_all_groups_around_a_process_count(tmp_path: Path, monkeypatch):

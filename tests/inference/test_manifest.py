@@ -264,7 +264,6 @@ def test_two_models_in_place_do_so_once_each(job: Job):
 def test_it_knows_what_became_of_what(job: Job, tmp_path: Path):
     manifest, source = written(job), str(tmp_path / "in.png")
     assert manifest.made_of_one(job.output, {source})
-    assert not manifest.made_of_one(job.output, {"another"})
     edit("out.png", b"another photo by now")
     assert not manifest.made_of_one(job.output, {source})
     assert not written(replace(job, source=job.output)).made_of_one(job.output, {source})
@@ -311,3 +310,37 @@ def test_a_place_that_cannot_be_written_is_named(job: Job):
     Path("m").write_bytes(b"a file")
     with pytest.raises(ResourceError, match=r"m/done\.jsonl: cannot be written"):
         manifest.append(finished(job))
+
+
+def test_a_result_is_of_its_input_and_page(job: Job):
+    """Two folders of photos with the same names, as cameras count, and the pages of one file."""
+    manifest = written(job)
+    Path("y").mkdir()
+    other = replace(job, source=Path("y/in.png"))
+    edit("in.png", b"input")
+    Path("y/in.png").write_bytes(b"INPUT")  # another photo of equal size and time
+    os.utime("y/in.png", ns=2 * (os.stat("in.png").st_mtime_ns,))
+    with pytest.raises(UsageError, match="exists already"):
+        settle([other], "error", manifest)
+    assert settle([other], "skip", manifest)[0].skip == "exists"
+    Path("y/in.png").write_bytes(b"input")  # the same photo, moved
+    assert settle([other], "error", manifest)[0].skip == "up to date"
+    second = Manifest(Path("m/done.jsonl"), replace(SETUP, settings={"frame": 1}))
+    with pytest.raises(UsageError, match="exists already"):
+        settle([job], "error", second)
+
+
+def test_a_result_beside_its_input_stays_one_when_that_has_moved(job: Job, tmp_path: Path):
+    manifest = written(job)
+    assert manifest.made_of_one(job.output, set())
+    Path("y").mkdir()
+    os.rename("out.png", "y/out.png")
+    manifest = written(replace(job, output=Path("y/out.png")))
+    assert not manifest.made_of_one(Path("y/out.png"), set())  # what a further stage begins with
+
+
+def test_a_manifest_is_no_result(job: Job):
+    Path("out.png").unlink()
+    manifest = Manifest(Path("out.png"), SETUP)
+    with pytest.raises(UsageError, match="is a result too"):
+        settle([job], "error", manifest)

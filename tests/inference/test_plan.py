@@ -107,7 +107,6 @@ def test_the_kind_is_the_inputs_own_only_where_no_name_says_it():
         (["d"], AUTO, Layout("o", ending=".png"), "would both become o/a.png"),
         (["d/a.jpg", "e/a.jpg"], AUTO, Layout("o"), "would both become o/a.jpg"),
         (["d/a.jpg", "e/A.JPG"], AUTO, Layout("o"), "would both become"),
-        (["e/a.jpg", "e/A.JPG"], AUTO, Layout(in_place=True), "would both become"),
         (["d"], AUTO, Layout("d"), "is an input too"),
         (["d/a.jpg"], AUTO, Layout("d/a.jpg"), "is an input too"),
         (["d/a.jpg"], AUTO, Layout("link.jpg"), "is an input too"),
@@ -175,6 +174,7 @@ def test_results_that_got_a_number_are_no_inputs():
         made = [f"in/a_clean{number}.png", f"in/b_2_clean{number}.png"]
         assert list(pairs(jobs).items()) == list(zip(["in/a.png", "in/b_2.png"], made, strict=True))
         pictures(*made)
+    assert set(pairs(decide(["in"], AUTO, layout, "skip"))) == {"in/a.png", "in/b_2.png"}
     named = plan(["in/a_clean_2.png"], AUTO, layout)
     assert [job.target for job in named] == ["in/a_clean_2_clean.png"]
 
@@ -199,7 +199,7 @@ def test_results_of_earlier_runs_are_no_inputs(here: Path):
 def test_what_is_done_where_an_output_exists():
     pictures("in/a.png", "in/a_2.png", "in/b.png", "out/a.png")
     jobs = plan(["in"], AUTO, Layout("out"))
-    with pytest.raises(UsageError, match=r"out/a\.png: exists already$"):
+    with pytest.raises(UsageError, match=r"out/a\.png: exists already"):
         settle(jobs, "error")
     assert [job.skip for job in settle(jobs, "skip")] == ["exists", "", ""]
     assert settle(jobs, "overwrite") == jobs
@@ -291,3 +291,39 @@ def test_in_place_a_link_beside_its_target_is_that_file(tmp_path: Path):
     (tmp_path / "b.png").symlink_to(tmp_path / "a.png")
     (job,) = plan([str(tmp_path)], [Asked()], Layout(in_place=True))
     assert job.source == tmp_path / "a.png"
+
+
+def test_pictures_whose_names_differ_by_case_alone_are_restored_in_place():
+    pictures("in/IMG.png", "in/img.png")
+    if len(os.listdir("in")) < 2:
+        pytest.skip("one file here")
+    assert len(plan(["in"], AUTO, Layout(in_place=True))) == 2
+    with pytest.raises(UsageError, match=r"would both become out/img\.png"):
+        plan(["in"], AUTO, Layout("out"))
+
+
+def test_one_file_by_two_names_is_done_once(here: Path):
+    pictures("in/a.png")
+    Path("in/link.png").symlink_to("a.png")
+    jobs = plan(["in/a.png", str(here / "in/a.png"), "in/link.png"], AUTO, Layout("out"))
+    assert pairs(jobs) == {"in/a.png": "out/a.png", "in/link.png": "out/link.png"}
+
+
+def test_all_clashes_are_counted():
+    pictures(*(f"in/{name}.{kind}" for name in "abc" for kind in ("jpg", "jpeg")))
+    with pytest.raises(UsageError, match="so would 2 more names"):
+        plan(["in"], AUTO, Layout("out", ending=".png"))
+
+
+def test_names_that_no_file_can_have_are_told_first():
+    pictures(f"in/{'a' * 240}.png")
+    plan(["in"], AUTO, Layout("out"))
+    with pytest.raises(UsageError, match="is longer than a name can be"):
+        plan(["in"], AUTO, Layout(suffix="_" + 20 * "c"))
+
+
+@pytest.mark.parametrize("policy", ["skip", "rename"])
+def test_in_place_and_what_leaves_files_contradict_each_other(policy: str):
+    pictures("in/a.png")
+    with pytest.raises(UsageError, match=f"--if-exists {policy} would leave"):
+        decide(["in"], AUTO, Layout(in_place=True), policy)

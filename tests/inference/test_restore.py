@@ -10,6 +10,7 @@ from strangers import esrgan, saved
 
 from tunectl.errors import AlphaError, UsageError
 from tunectl.images import Picture, arrays
+from tunectl.images.turn import as_stored, upright
 from tunectl.inference.load import load
 from tunectl.inference.model import Model
 from tunectl.inference.restore import restore
@@ -128,3 +129,17 @@ def test_a_further_channel_grows_with_the_picture(tmp_path: Path):
     restored = restore(model, Picture(noisy(40, 48), extra=extra), Strength()).picture
     assert restored.pixels.shape == (80, 96, 3)
     assert np.array_equal(restored.extra, np.full((80, 96), 90, np.uint8))
+
+
+def test_a_style_is_applied_as_the_photo_is_shown():
+    style = load("starry-night", device="cpu", precision="fp32")
+    shown = draw(60, 80, 2)
+    exif = Image.Exif()
+    for turned in range(1, 9):
+        exif[0x0112] = turned
+        stored = Picture(np.ascontiguousarray(as_stored(shown, turned)), exif=exif.tobytes())
+        mask = np.linspace(0, 1, 80, dtype=np.float32)[None].repeat(60, 0)
+        found = restore(style, stored, Strength(0.7)).picture.pixels
+        assert np.array_equal(upright(found, turned), style(shown, alpha=0.7))
+        found = restore(style, stored, Strength(alpha_map=mask)).picture.pixels
+        assert np.array_equal(upright(found, turned), style(shown, alpha_map=mask))

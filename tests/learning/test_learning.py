@@ -371,8 +371,10 @@ def test_finetuning_refuses_what_it_cannot_start_from(
     where = place(photos, tmp_path / "t.safetensors")
     with pytest.raises(IncompatibleError, match="not a plain model"):
         jobs.finetune(where, options, tunable_file, "ftn", "path", 50)
-    with pytest.raises(UsageError, match="already"):
+    with pytest.raises(UsageError, match="a knob needs two levels, and sigma 15 is one"):
         jobs.finetune(where, options, plain_file, "ftn", "path", 15)
+    with pytest.raises(UsageError, match="sigma 15 is stronger than 5, and alpha 0 is the gentle"):
+        jobs.finetune(where, options, plain_file, "ftn", "path", 5)
     with pytest.raises(UsageError, match="way"):
         jobs.finetune(where, options, plain_file, "ftn", "joint", 50)
     with pytest.raises(UsageError, match="never sees a knot between"):
@@ -394,12 +396,15 @@ def test_the_curriculum_covers_the_range_evenly():
     for alpha, level in draws:
         assert 0 < alpha <= 1
         assert level == pytest.approx(75 * alpha**2)
-    for low in range(0, 75, 5):  # every twentieth part has its tenth of 200 draws, within 2
+    for low in range(0, 75, 5):  # every fifteenth part has its share of 200 draws
         assert 11 <= sum(low < level <= low + 5 for _, level in draws) <= 16
     assert Curriculum("endpoint", (15.0, 50.0))(3) == (1.0, 50.0)
     steep = [Curriculum("path", (0.0, 50.0), power=0.01)(i)[0] for i in range(2000)]
     assert min(steep) > 0  # at 0 a frozen base has nothing to learn
     assert Curriculum(None, (15.0, 15.0))(3) == (None, 15.0)
+    for seed in (2**32, 2**53 + 1, 2**63 - 1):
+        large = Curriculum("joint", (0.0, 75.0), seed=seed)
+        assert len({large(i)[1] for i in range(200)}) == 200
 
 
 def test_patches_are_what_the_photos_hold(photos: Path):
@@ -617,7 +622,7 @@ def test_what_cannot_teach_or_judge_is_refused(photos: Path, tmp_path: Path, opt
     output = tmp_path / "m.safetensors"
     with pytest.raises(UsageError, match="holds every photo of --data"):
         train(place(photos, output, validation=photos), options)
-    with pytest.raises(UsageError, match="grows stronger from 90 to 10"):
+    with pytest.raises(UsageError, match="quality 10 is stronger than 90"):
         jobs.train(place(photos, output), options, "deblock", "unet", [10, 90], tuner="dni")
     deep = tmp_path / "deep"
     deep.mkdir()

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tunectl import checkpoint
-from tunectl.errors import IncompatibleError
+from tunectl.errors import CorruptError, IncompatibleError
 from tunectl.hashing import file_sha256
 from tunectl.inference.load import load
 from tunectl.learning import jobs
@@ -28,6 +28,11 @@ def test_a_run_starts_from_earlier_weights(photos: Path, tmp_path: Path, tunable
     assert header.provenance["parent"] == file_sha256(tunable_file)
     with pytest.raises(IncompatibleError, match="another network or tuner"):
         jobs.train(place, still, "denoise", "unet", [0, 50], TINY_UNET, tuner="ftn")
+    holed = tmp_path / "holed.safetensors"
+    checkpoint.write(holed, header, {n: t for n, t in before.items() if n != "network.head.bias"})
+    place = replace(place, start=holed, output=tmp_path / "n.safetensors")
+    with pytest.raises(CorruptError, match="some of its weights are missing"):
+        jobs.train(place, still, "denoise", "unet", [0, 50], TINY_UNET, tuner="dni")
 
 
 def test_a_tuner_starts_from_an_earlier_one_and_the_base_stays(photos: Path, tmp_path: Path):

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 from torch import nn
 
 from tunectl.errors import UsageError
+from tunectl.fields import build_fields
 from tunectl.networks import (
     NETWORKS,
     build_network,
@@ -146,3 +149,13 @@ def test_unknown_names_and_fields_say_what_is_known():
         build_network("unet", {"widths": "8", "encoder": "1", "decoder": []})
     with pytest.raises(UsageError, match="whole number"):
         build_network("adafm-net", {"width": 0})
+
+
+def test_fields_that_no_file_could_hold_are_refused_at_once():
+    @dataclass(frozen=True)
+    class Odd:
+        extra: int = 0
+
+    with pytest.raises(UsageError, match="network odd: 0 is not a whole number from 1"):
+        build_fields(Odd, {}, "network odd")
+    assert build_fields(Odd, {"extra": 3}, "network odd").extra == 3

@@ -70,6 +70,13 @@ def test_only_what_is_seen_counts(clean):
     assert visible_noise(other) != pytest.approx(visible_noise(other, seen), rel=0.01)
 
 
+def test_a_little_that_is_hidden_does_not_hide_the_noise(clean):
+    photo = noisy(clean, 6)
+    seen = np.ones(photo.shape[:2], bool)
+    seen[::90, ::90] = False  # in every crop
+    assert visible_noise(photo, seen) == pytest.approx(visible_noise(photo), rel=0.1)
+
+
 @pytest.mark.parametrize("shape", [(16, 16, 1), (17, 400, 3), (130, 20, 3)])
 def test_small_and_narrow_pictures(shape):
     picture = np.random.default_rng(0).normal(0.5, 6 / 255, shape).astype(np.float32)

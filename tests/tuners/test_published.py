@@ -171,3 +171,10 @@ def test_even_kernels_and_bad_knots_are_refused():
     for knots in ((0.0,), (0.1, 1.0), (0.0, 0.5), (0.0, 0.5, 0.5, 1.0)):
         with pytest.raises(UsageError, match="ascend"):
             build_tuner("dni", network, knots=knots)
+
+
+def test_adafm_needs_a_convolution_to_come_after():
+    network = build_network("adafm-net", {"width": 4, "blocks": 1})
+    network.sites = {name: site for name, site in network.sites.items() if site.after is None}
+    with pytest.raises(UsageError, match="no convolution after which AdaFM could come"):
+        build_tuner("adafm", network)

@@ -268,7 +268,7 @@ class Model:
         step = compose(engine, scale, chroma, strength.blend, strength.keep_colours)
         return _Way(step, [engine] if chroma is None else [engine, chroma], mask)
 
-    def _engine(self, alpha: Alpha | None, extrapolate: bool) -> Engine:
+    def _engine(self, alpha: Alpha | None, extrapolate: bool = False) -> Engine:
         if self.tunable and alpha is not None:
             alpha = check_alpha(alpha, extrapolate, self.knob.lowest)
         return self._engines.get(alpha, lambda: self.fold(alpha, extrapolate=extrapolate))

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, gelu, max_pool2d, pad
 
 from tunectl.bundled import bundled
+from tunectl.images import fill_transparent
 from tunectl.tasks.base import eight_bit_scale
 from tunectl.tasks.camera import TO_YCC
 
@@ -74,6 +75,8 @@ def visible_noise(pixels: NDArray[Any], seen: NDArray[np.bool_] | None = None) -
     `pixels` are (H, W, C), uint8, uint16 or floating in [0, 1]; where `seen` (H, W) is given, only
     windows that it marks wholly count. None where there are none.
     """
+    if seen is not None:
+        pixels = fill_transparent(pixels, seen)
     crops = crops_of(pixels)
     if not crops:
         return None
