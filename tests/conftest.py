@@ -82,7 +82,7 @@ def options() -> Options:
 def tunable_file(tmp_path_factory: pytest.TempPathFactory, photos: Path, options: Options) -> Path:
     """A joint DNI model on a tiny unet, sigma 0 to 50."""
     path = tmp_path_factory.mktemp("models") / "tunable.safetensors"
-    place = jobs.Place(photos, path, device="cpu", precision="fp32")
+    place = jobs.RunConfig(photos, path, device="cpu", precision="fp32")
     return jobs.train(place, options, "denoise", "unet", [0, 50], TINY_UNET, tuner="dni")
 
 
@@ -90,7 +90,7 @@ def tunable_file(tmp_path_factory: pytest.TempPathFactory, photos: Path, options
 def plain_file(tmp_path_factory: pytest.TempPathFactory, photos: Path, options: Options) -> Path:
     """A plain model for sigma 15 on a tiny unet."""
     path = tmp_path_factory.mktemp("models") / "plain.safetensors"
-    place = jobs.Place(photos, path, device="cpu", precision="fp32")
+    place = jobs.RunConfig(photos, path, device="cpu", precision="fp32")
     return jobs.train(place, options, "denoise", "unet", [15], TINY_UNET)
 
 

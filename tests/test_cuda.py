@@ -87,7 +87,7 @@ def test_training_keeps_photos_and_patches_on_the_device(photos: Path, tmp_path:
     device = torch.device("cuda")
     clean, gray = Photos(decode(list_photos(photos)), 32, device).patches(4, 0.5, seeded(device, 0))
     assert clean.device.type == gray.device.type == "cuda"
-    where = jobs.Place(photos, tmp_path / "m.safetensors", device="cuda")
+    where = jobs.RunConfig(photos, tmp_path / "m.safetensors", device="cuda")
     options = Options(steps=20, batch=4, draws=2, patch=32)
     jobs.train(where, options, "denoise", "unet", [0, 50], TINY_UNET, tuner="dni")
     assert load(where.output, device="cuda").level(1.0) == 50
@@ -107,7 +107,7 @@ def test_jpegs_are_made_on_the_device(photos: Path, tmp_path: Path):
     assert one.device.type == "cuda"
     assert torch.equal(one, other)
     assert torch.equal(one[gray][:, 0], one[gray][:, 1])
-    where = jobs.Place(photos, tmp_path / "m.safetensors", device="cuda")
+    where = jobs.RunConfig(photos, tmp_path / "m.safetensors", device="cuda")
     options = Options(steps=5, batch=4, draws=2, patch=32, loss="psnr", optimizer="muon")
     jobs.train(where, options, "deblock", "unet", [95, 5], TINY_UNET, tuner="dni")
     assert load(where.output, device="cuda").level(1.0) == 5
@@ -125,13 +125,13 @@ def test_cameras_noise_is_made_on_the_device(photos: Path, tmp_path: Path):
     assert torch.equal(one, other)
     assert torch.equal(one[gray][:, 0], one[gray][:, 1])
     assert 5 < ((one - clean) * 255).square().mean().sqrt() < 20
-    where = jobs.Place(photos, tmp_path / "m.safetensors", device="cuda")
+    where = jobs.RunConfig(photos, tmp_path / "m.safetensors", device="cuda")
     options = Options(steps=5, batch=4, draws=2, patch=32)
     jobs.train(where, options, "photo", "unet", [0, 30], TINY_UNET, tuner="dni")
     assert load(where.output, device="cuda").level(1.0) == 30
 
 
-def learned(place: jobs.Place, options: Options, tuner: str = "dni") -> torch.Tensor | None:
+def learned(place: jobs.RunConfig, options: Options, tuner: str = "dni") -> torch.Tensor | None:
     """What a model of so many steps makes of one picture; None where it stopped before."""
     if jobs.train(place, options, "denoise", "unet", [0, 50], TINY_UNET, tuner=tuner) is None:
         return None
@@ -144,7 +144,7 @@ def apart(one: torch.Tensor, other: torch.Tensor) -> float:
 
 
 def test_a_run_goes_on_on_cuda(photos: Path, tmp_path: Path):
-    where = jobs.Place(photos, tmp_path / "m.safetensors", device="cuda", precision="fp32")
+    where = jobs.RunConfig(photos, tmp_path / "m.safetensors", device="cuda", precision="fp32")
     assert learned(replace(where, stop_after=5), FAST) is None
     parts = learned(where, FAST)
     whole = learned(replace(where, output=tmp_path / "whole.safetensors"), FAST)
@@ -154,7 +154,7 @@ def test_a_run_goes_on_on_cuda(photos: Path, tmp_path: Path):
 
 @pytest.mark.parametrize("tuner", ["dni", "ftn"])
 def test_a_graph_of_a_step_learns_the_same(photos: Path, tmp_path: Path, tuner: str):
-    where = jobs.Place(photos, tmp_path / "m.safetensors", device="cuda", precision="fp32")
+    where = jobs.RunConfig(photos, tmp_path / "m.safetensors", device="cuda", precision="fp32")
     whole = learned(where, FAST, tuner)
     graph = replace(where, output=tmp_path / "graph.safetensors", compiled=True)
     other = replace(where, output=tmp_path / "other.safetensors")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,14 @@ def read(path: Path) -> tuple[Header, dict[str, Tensor]]:
 def under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of one part of a model, as fp32 and by their names inside that part."""
     return {n.removeprefix(prefix): t.float() for n, t in tensors.items() if n.startswith(prefix)}
+
+
+def named(
+    network: Mapping[str, Tensor], tuner: Mapping[str, Tensor] | None = None
+) -> dict[str, Tensor]:
+    """The way back: a model's tensors as its file names them, from those of its parts."""
+    parts = {"network.": network, "tuner.": tuner or {}}
+    return {prefix + n: t for prefix, part in parts.items() for n, t in part.items()}
 
 
 def _codes(tensor: Tensor) -> tuple[Tensor, Tensor]:

@@ -198,7 +198,6 @@ def header_of(path: Path, content: dict[str, Any]) -> Header:
                 knob[name] = tuple(knob[name])
             knob["calibration"] = tuple((a, level) for a, level in knob["calibration"])
             content["knob"] = Knob(**knob)
-        content.pop("examples", None)  # files of a while have it; nothing reads it any more
         return Header(**content)
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptError(

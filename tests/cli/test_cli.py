@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
-import inspect
 import json
 import os
 import re
@@ -16,12 +14,9 @@ import pytest
 from conftest import draw
 from PIL import Image
 
-from tunectl.cli import learning
 from tunectl.cli.app import app
 from tunectl.cli.choices import command_line
 from tunectl.header import Part, read_header
-from tunectl.learning.options import Options
-from tunectl.learning.place import Place
 
 WHERE = ["--data", ".", "-o", "x.safetensors"]
 RUN = ["train", "--steps", "1", *WHERE]
@@ -79,22 +74,6 @@ def test_the_commands_are_those_of_the_readme_in_its_order(cli):
     listed = out.partition("Commands:")[2].strip().splitlines()
     assert [line.split()[0] for line in listed] == told
     assert not any(line.endswith("...") for line in listed)  # cut off
-
-
-NAMED_OTHERWISE = {"dtype": "store", "compiled": "compile", "cached": "cache"}
-NAMED_OTHERWISE |= {"board": "tensorboard"}
-
-
-def test_defaults_on_the_command_line_are_those_of_the_library():
-    shared, compared = inspect.signature(learning._shared).parameters, 0
-    for kind in (Options, Place):
-        for field in dataclasses.fields(kind):
-            name = NAMED_OTHERWISE.get(field.name, field.name)
-            if name in shared and field.default is not dataclasses.MISSING:
-                given = shared[name].default
-                assert (tuple(given) if isinstance(given, list) else given) == field.default, name
-                compared += 1
-    assert compared > 25
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ def test_a_deblock_model_reads_files_and_pixels_and_tells_what_was_no_jpeg(
     cli, photos: Path, tmp_path: Path, options: Options, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    place = jobs.Place(photos, tmp_path / "deblock.safetensors", device="cpu", precision="fp32")
+    place = jobs.RunConfig(photos, tmp_path / "deblock.safetensors", device="cpu", precision="fp32")
     model = jobs.train(place, options, "deblock", "unet", [95, 5], TINY_UNET, tuner="dni")
     words = ("-m", model, "--device", "cpu")
     noise = np.random.default_rng(0).normal(0, 6, (160, 160, 1))

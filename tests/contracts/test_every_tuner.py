@@ -62,8 +62,7 @@ def save(
         plain=False,
         dtype=dtype,
     )
-    tensors = {f"network.{name}": t for name, t in model.network.own_state().items()}
-    tensors |= {f"tuner.{name}": t for name, t in model.tuner.state_dict().items()}
+    tensors = checkpoint.named(model.network.own_state(), model.tuner.state_dict())
     return checkpoint.write(path, header, tensors)
 
 
@@ -226,7 +225,7 @@ def test_twenty_steps_move_the_output_and_nothing_of_the_base(
     network, tuner, fields, way, photos: Path, tmp_path: Path, plain_base
 ):
     base = plain_base(network)
-    place = jobs.Place(photos, tmp_path / "tuned.safetensors", device="cpu", precision="fp32")
+    place = jobs.RunConfig(photos, tmp_path / "tuned.safetensors", device="cpu", precision="fp32")
     steps = Options(steps=20, batch=2, draws=1, patch=24, lr=1e-2, warmup=1)
     jobs.finetune(place, steps, base, tuner, way, 50, fields)
     _, before = checkpoint.read(base)
@@ -249,7 +248,7 @@ def plain_base(tmp_path_factory: pytest.TempPathFactory, photos: Path):
     def get(network: str) -> Path:
         if network not in made:
             path = tmp_path_factory.mktemp("bases") / f"{network}.safetensors"
-            place = jobs.Place(photos, path, device="cpu", precision="fp32")
+            place = jobs.RunConfig(photos, path, device="cpu", precision="fp32")
             steps = Options(steps=20, batch=2, draws=1, patch=24, lr=3e-3, warmup=1)
             made[network] = jobs.train(place, steps, "denoise", network, [15], SMALL[network])
         return made[network]
@@ -265,8 +264,7 @@ def test_save_and_load_are_bit_equal_at_the_stored_dtype(
     _, model = make(network, tuner, fields)
     perturb(model)
     header = save(model, tmp_path / "model.safetensors", network, tuner, fields, dtype)
-    tensors = {f"network.{name}": t for name, t in model.network.own_state().items()}
-    tensors |= {f"tuner.{name}": t for name, t in model.tuner.state_dict().items()}
+    tensors = checkpoint.named(model.network.own_state(), model.tuner.state_dict())
     kept, stored = checkpoint.read(tmp_path / "model.safetensors")
     assert kept == header
     assert stored.keys() == tensors.keys()

@@ -32,7 +32,7 @@ OPTIONS = Options(steps=60, batch=2, draws=1, patch=16, warmup=2, lr=2e-3)
 
 
 def train(photos: Path, output: Path) -> None:
-    place = jobs.Place(photos, output, device="cpu", precision="fp32", save_every=0.02)
+    place = jobs.RunConfig(photos, output, device="cpu", precision="fp32", save_every=0.02)
     network = {"width": 4, "blocks": 1}
     jobs.train(place, OPTIONS, "denoise", "adafm-net", [0, 40], network, tuner="dni")
 

@@ -45,11 +45,11 @@ CPU = torch.device("cpu")
 TINY = {"width": 4, "blocks": 1}
 
 
-def place(photos: Path, output: Path, **others: object) -> jobs.Place:
-    return jobs.Place(photos, output, device="cpu", precision="fp32", **others)
+def place(photos: Path, output: Path, **others: object) -> jobs.RunConfig:
+    return jobs.RunConfig(photos, output, device="cpu", precision="fp32", **others)
 
 
-def train(where: jobs.Place, options: Options, **others: object) -> dict[str, torch.Tensor]:
+def train(where: jobs.RunConfig, options: Options, **others: object) -> dict[str, torch.Tensor]:
     jobs.train(where, options, "denoise", "adafm-net", [15], TINY, **others)
     return checkpoint.read(where.output)[1]
 
@@ -208,7 +208,7 @@ def test_compiled_steps_change_only_roundings(
     options = dataclasses.replace(options, steps=4)
     levels, found = [0, 50] if tuner else [15], []
     for compiled in (False, True):
-        where = place(photos, tmp_path / f"{compiled}.safetensors", compiled=compiled)
+        where = place(photos, tmp_path / f"{compiled}.safetensors", compile=compiled)
         jobs.train(where, options, "denoise", "adafm-net", levels, TINY, tuner=tuner)
         found.append(checkpoint.read(where.output)[1])
     assert found[0].keys() == found[1].keys()
@@ -223,7 +223,7 @@ def test_what_cannot_be_compiled_is_said(
     monkeypatch.setenv("PATH", "")
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     torch.compiler.reset()
-    where = place(photos, tmp_path / "m.safetensors", compiled=True)
+    where = place(photos, tmp_path / "m.safetensors", compile=True)
     with pytest.raises(ResourceError, match=r"compiled here: .*No working C") as told:
         train(where, options)
     assert "leave out --compile" in told.value.hint
@@ -278,11 +278,11 @@ def test_photos_can_be_listed_and_kept_decoded(
         assert [path.resolve() for path in list_photos(listing)] == found
         plain = train(place(photos, tmp_path / "a.safetensors"), options)
         for name in "bc":  # filled, then only mapped
-            kept = train(place(listing, tmp_path / f"{name}.safetensors", cached=True), options)
+            kept = train(place(listing, tmp_path / f"{name}.safetensors", cache=True), options)
             assert all(torch.equal(plain[key], kept[key]) for key in plain)
         assert len(list((tmp_path / "cache").rglob("*.u8"))) == 1
         next((tmp_path / "cache").rglob("*.u8")).unlink()  # by somebody who cleans up
-        again = train(place(listing, tmp_path / "d.safetensors", cached=True), options)
+        again = train(place(listing, tmp_path / "d.safetensors", cache=True), options)
         assert all(torch.equal(plain[key], again[key]) for key in plain)
         listing.write_text("nowhere.png")
         with pytest.raises(DataError, match=r"nowhere\.png, which is not there"):
@@ -298,12 +298,12 @@ def test_pairs_teach_a_knob_their_difference(photos: Path, tmp_path: Path, optio
     for path in list_photos(photos):
         Image.open(path).save(clean / path.name)
         Image.open(path).point(lambda value: value // 2).save(dark / f"{path.stem}_dark.png")
-    where = place(clean, output, noisy=dark, endings=("", "_dark"))
+    where = place(clean, output, noisy=dark, pairs=("", "_dark"))
     with pytest.raises(UsageError, match="denoise makes its own inputs"):
         train(where, options)
     with pytest.raises(UsageError, match="pairs needs the photos' other halves"):
         jobs.train(place(clean, output), options, "pairs", "adafm-net", None, TINY)
-    wrong = dataclasses.replace(where, endings=("", ""))
+    wrong = dataclasses.replace(where, pairs=("", ""))
     with pytest.raises(DataError, match="no other half"):
         jobs.train(wrong, options, "pairs", "adafm-net", None, TINY)
     other = tmp_path / "others"
@@ -556,7 +556,7 @@ def test_flat_patches_are_of_one_colour_and_not_degraded():
 
 
 def test_previews_show_input_and_every_level(photos: Path, tmp_path: Path, options: Options):
-    where = place(photos, tmp_path / "m.safetensors", config='lr = "shown"')
+    where = place(photos, tmp_path / "m.safetensors", options='lr = "shown"')
     jobs.train(where, options, "denoise", "adafm-net", [0, 40], TINY, tuner="dni")
     folder = tmp_path / "m.safetensors.run"
     shown = sorted((folder / "previews").iterdir())

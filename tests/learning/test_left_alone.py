@@ -45,7 +45,7 @@ def test_tensorboard_has_curves_previews_and_the_sweep(
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     output = tmp_path / "m.safetensors"
     for stop in (8, None):
-        place = jobs.Place(photos, output, device="cpu", board=True, stop_after=stop)
+        place = jobs.RunConfig(photos, output, device="cpu", tensorboard=True, stop_after=stop)
         jobs.train(place, options, "denoise", "adafm-net", [0, 40], TINY, tuner="dni")
     found = accumulator.EventAccumulator(str(RunFolder(output).path / "tensorboard"))
     found.Reload()
@@ -63,7 +63,7 @@ def test_memory_that_does_not_suffice_says_what_to_lower(
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 1 PB")
 
     monkeypatch.setattr(run, "fit", exhausted)
-    place = jobs.Place(photos, tmp_path / "m.safetensors", device="cpu")
+    place = jobs.RunConfig(photos, tmp_path / "m.safetensors", device="cpu")
     with pytest.raises(ResourceError, match="ran out of memory") as error:
         jobs.train(place, options, "denoise", "adafm-net", [15], TINY)
     assert "--micro 1" in error.value.hint
@@ -73,7 +73,7 @@ def test_memory_that_does_not_suffice_says_what_to_lower(
 def test_a_state_that_cannot_be_saved_stops_the_run(
     photos: Path, tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch
 ):
-    place = jobs.Place(photos, tmp_path / "m.safetensors", device="cpu", stop_after=5)
+    place = jobs.RunConfig(photos, tmp_path / "m.safetensors", device="cpu", stop_after=5)
     jobs.train(place, options, "denoise", "adafm-net", [15], TINY)
     folder = RunFolder(place.output)
     before = {path: path.read_bytes() for path in folder.states()}
@@ -87,10 +87,10 @@ def test_a_state_that_cannot_be_saved_stops_the_run(
         honest(self, *given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(RunFolder, "save", full)
-    place = jobs.Place(photos, place.output, device="cpu", save_every=0)
+    place = jobs.RunConfig(photos, place.output, device="cpu", save_every=0)
     with pytest.raises(DiskFullError, match="disk is full"):
         jobs.train(place, options, "denoise", "adafm-net", [15], TINY)
     assert {path: path.read_bytes() for path in folder.states()} == before
     monkeypatch.undo()
-    place = jobs.Place(photos, place.output, device="cpu")
+    place = jobs.RunConfig(photos, place.output, device="cpu")
     assert jobs.train(place, options, "denoise", "adafm-net", [15], TINY).exists()

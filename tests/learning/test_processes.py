@@ -66,7 +66,7 @@ def test_half_of_a_start_is_refused(
 ):
     monkeypatch.setenv("WORLD_SIZE", "4")  # as some job systems do, and no more
     monkeypatch.delenv("RANK", raising=False)
-    where = jobs.Place(photos, tmp_path / "m.safetensors", device="cpu")
+    where = jobs.RunConfig(photos, tmp_path / "m.safetensors", device="cpu")
     with pytest.raises(UsageError, match="RANK is not set"):
         jobs.train(where, options, "denoise", "adafm-net", [15], {"width": 4, "blocks": 1})
 

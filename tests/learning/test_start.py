@@ -17,7 +17,7 @@ TINY_UNET = {"widths": [8, 12], "encoder": [1, 1], "decoder": [1]}
 
 
 def test_a_run_starts_from_earlier_weights(photos: Path, tmp_path: Path, tunable_file: Path):
-    place = jobs.Place(photos, tmp_path / "m.safetensors", device="cpu", precision="fp32")
+    place = jobs.RunConfig(photos, tmp_path / "m.safetensors", device="cpu", precision="fp32")
     place = replace(place, start=tunable_file)
     still = Options(steps=1, batch=2, draws=1, patch=24, lr=1e-12, ema=0.0)
     jobs.train(place, still, "denoise", "unet", [0, 50], TINY_UNET, tuner="dni")
@@ -38,11 +38,11 @@ def test_a_run_starts_from_earlier_weights(photos: Path, tmp_path: Path, tunable
 def test_a_tuner_starts_from_an_earlier_one_and_the_base_stays(photos: Path, tmp_path: Path):
     where = {"device": "cpu", "precision": "fp32"}
     short = Options(steps=3, batch=2, draws=1, patch=24, warmup=1, lr=1e-2)
-    plain = jobs.Place(photos, tmp_path / "base.safetensors", **where)
+    plain = jobs.RunConfig(photos, tmp_path / "base.safetensors", **where)
     base = jobs.train(plain, short, "denoise", "unet", [15], TINY_UNET)
-    first = jobs.Place(photos, tmp_path / "first.safetensors", dtype="fp16", **where)
+    first = jobs.RunConfig(photos, tmp_path / "first.safetensors", store="fp16", **where)
     jobs.finetune(first, short, base, "ftn", "path", 50)
-    again = jobs.Place(photos, tmp_path / "again.safetensors", start=first.output, **where)
+    again = jobs.RunConfig(photos, tmp_path / "again.safetensors", start=first.output, **where)
     jobs.finetune(again, replace(short, lr=1e-12, ema=0.0), base, "ftn", "path", 50)
     _, tuned = checkpoint.read(first.output)
     _, after = checkpoint.read(again.output)
@@ -56,7 +56,7 @@ def test_a_tuner_starts_from_an_earlier_one_and_the_base_stays(photos: Path, tmp
 
 
 def test_a_run_starts_from_weights_of_fewer_knots(photos: Path, tmp_path: Path, tunable_file: Path):
-    place = jobs.Place(photos, tmp_path / "m.safetensors", device="cpu", start=tunable_file)
+    place = jobs.RunConfig(photos, tmp_path / "m.safetensors", device="cpu", start=tunable_file)
     still = Options(steps=1, batch=2, draws=1, patch=24, lr=1e-12, ema=0.0)
     knots = (0.0, 0.25, 1.0)
     jobs.train(place, still, "denoise", "unet", [0, 50], TINY_UNET, tuner="dni", knots=knots)
@@ -72,7 +72,7 @@ def test_a_run_starts_from_weights_of_fewer_knots(photos: Path, tmp_path: Path, 
 
 
 def test_only_dni_goes_on_at_more_knots(photos: Path, tmp_path: Path):
-    place = jobs.Place(photos, tmp_path / "m.safetensors", device="cpu")
+    place = jobs.RunConfig(photos, tmp_path / "m.safetensors", device="cpu")
     still = Options(steps=1, batch=2, draws=1, patch=24)
     jobs.train(place, still, "denoise", "unet", [0, 50], TINY_UNET, tuner="ftn")
     place = replace(place, start=place.output, output=tmp_path / "other.safetensors")

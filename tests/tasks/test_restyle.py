@@ -35,7 +35,7 @@ def restyler(
 ) -> tuple[Path, list[dict[str, float]]]:
     """A model, and what its training measured."""
     reports = []
-    place = jobs.Place(
+    place = jobs.RunConfig(
         photos,
         tmp_path_factory.mktemp("restyle") / "m.safetensors",
         style=paintings,
@@ -133,9 +133,9 @@ def test_styles_that_cannot_be_taken(restyler, paintings: Path, tunable_file: Pa
 
 
 def test_restyle_refuses_what_it_cannot_learn(paintings: Path, photos: Path, tmp_path: Path):
-    place = jobs.Place(photos, tmp_path / "m.safetensors", style=paintings, device="cpu")
+    place = jobs.RunConfig(photos, tmp_path / "m.safetensors", style=paintings, device="cpu")
     for fields in ({"tuner": "dni"}, {"network": "unet"}, {"network_fields": {"width": 8}}):
         with pytest.raises(UsageError):
             jobs.train(place, SHORT, "restyle", **fields)
     with pytest.raises(UsageError, match="learns from pictures"):
-        jobs.train(jobs.Place(photos, tmp_path / "m.safetensors"), SHORT, "restyle")
+        jobs.train(jobs.RunConfig(photos, tmp_path / "m.safetensors"), SHORT, "restyle")

@@ -98,7 +98,7 @@ def test_the_level_mixes_the_two_losses(styles):
 
 def test_a_style_is_trained_and_tuned_towards_another(styles, photos: Path, tmp_path: Path):
     reports = []
-    place = jobs.Place(
+    place = jobs.RunConfig(
         photos,
         tmp_path / "stripes.safetensors",
         style=styles["stripes"],
@@ -112,7 +112,7 @@ def test_a_style_is_trained_and_tuned_towards_another(styles, photos: Path, tmp_
     assert header.task.fields["second"] == "stripes"
     measured = [report.validation for report in reports if report.validation]
     assert measured[-1]["1 style stripes"] < measured[0]["1 style stripes"]
-    tuned = jobs.Place(
+    tuned = jobs.RunConfig(
         photos,
         tmp_path / "tuned.safetensors",
         style=styles["blobs"],
@@ -129,16 +129,16 @@ def test_a_style_is_trained_and_tuned_towards_another(styles, photos: Path, tmp_
 
 def test_from_the_photo_to_a_style_by_one_knob(styles, photos: Path, tmp_path: Path):
     where = {"style": styles["stripes"], "device": "cpu", "precision": "fp32"}
-    place = jobs.Place(photos, tmp_path / "knob.safetensors", **where)
+    place = jobs.RunConfig(photos, tmp_path / "knob.safetensors", **where)
     jobs.train(place, SHORT, "style", "transform-net", None, TINY, tuner="dni")
     header, _ = checkpoint.read(place.output)
     assert header.knob.levels == (0.0, 1.0)
     assert header.knob.way == "joint"
     assert not header.knob.calibration
-    plain = jobs.Place(photos, tmp_path / "photo.safetensors", device="cpu", precision="fp32")
+    plain = jobs.RunConfig(photos, tmp_path / "photo.safetensors", device="cpu", precision="fp32")
     base = jobs.train(plain, SHORT, "style", "transform-net", None, TINY)
     assert checkpoint.read(base)[0].level == (0.0, 0.0)
-    tuned = jobs.Place(photos, tmp_path / "tuned.safetensors", **where)
+    tuned = jobs.RunConfig(photos, tmp_path / "tuned.safetensors", **where)
     jobs.finetune(tuned, SHORT, base, "adafm", "endpoint")
     assert checkpoint.read(tuned.output)[0].task.fields["first"] == "photo"
 
@@ -166,9 +166,9 @@ def test_two_ends_and_a_boost(styles, photos: Path, tmp_path: Path):
     assert float(task.loss("l1", output, clean, -0.25)) == pytest.approx(expected, rel=1e-5)
 
     where = {"device": "cpu", "precision": "fp32"}
-    plain = jobs.Place(photos, tmp_path / "photo.safetensors", **where)
+    plain = jobs.RunConfig(photos, tmp_path / "photo.safetensors", **where)
     base = jobs.train(plain, SHORT, "style", "transform-net", None, TINY)
-    dual = jobs.Place(
+    dual = jobs.RunConfig(
         photos,
         tmp_path / "dual.safetensors",
         style=styles["stripes"],
@@ -210,17 +210,17 @@ def test_styles_that_cannot_be(styles, photos: Path, tmp_path: Path):
         ready({}, second="stripes").loss("l1", *torch.rand(2, 1, 3, 32, 32), 1.0)
     with pytest.raises(UsageError, match="no perceptual network"):
         ready(styles, perceptual="vgg99")
-    place = jobs.Place(photos, tmp_path / "m.safetensors", style=styles["blobs"])
+    place = jobs.RunConfig(photos, tmp_path / "m.safetensors", style=styles["blobs"])
     with pytest.raises(UsageError, match="denoise knows no styles"):
         jobs.train(place, SHORT, "denoise", "unet", [15])
+    named = jobs.RunConfig(photos, tmp_path / "m", style=tmp_path / "photo.jpg")
     with pytest.raises(UsageError, match="cannot be called photo"):
-        jobs.Place(photos, tmp_path / "m", style=tmp_path / "photo.jpg").style_names("style")
+        jobs.train(named, SHORT, "style")
     twice = tmp_path / "twice" / "blobs.png"
+    same = jobs.RunConfig(photos, tmp_path / "m", style=styles["blobs"], from_style=twice)
     with pytest.raises(UsageError, match="two styles have the same name"):
-        jobs.Place(photos, tmp_path / "m", style=styles["blobs"], from_style=twice).style_names(
-            "style"
-        )
-    plain = jobs.Place(photos, tmp_path / "p.safetensors", device="cpu", precision="fp32")
+        jobs.train(same, SHORT, "style")
+    plain = jobs.RunConfig(photos, tmp_path / "p.safetensors", device="cpu", precision="fp32")
     base = jobs.train(plain, SHORT, "style", "transform-net", None, TINY)
     with pytest.raises(UsageError, match="needs a picture of it"):
         jobs.finetune(plain, SHORT, base, "dni", "endpoint")

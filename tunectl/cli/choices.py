@@ -6,6 +6,7 @@ import math
 import re
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -57,6 +58,11 @@ StartOption = Annotated[
         help="Begin with the weights of this model of the same shape; DNI's may have fewer knots."
     ),
 ]
+
+
+def listed(words: Sequence[str]) -> str:
+    """`a, b or c`."""
+    return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 def parse_levels(text: str) -> list[float]:

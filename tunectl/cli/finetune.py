@@ -45,7 +45,7 @@ def finetune(
     from tunectl.learning import jobs
 
     return jobs.finetune(
-        replace(run.place, start=start),
+        replace(run.config, start=start),
         run.options,
         base,
         tuner,

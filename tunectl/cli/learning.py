@@ -8,7 +8,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -16,10 +16,9 @@ from tunectl.cli import choices as c
 from tunectl.cli import console
 from tunectl.cli.config import resolved, takes
 from tunectl.cli.progress import TrainingProgress
-
-if TYPE_CHECKING:
-    from tunectl.learning.options import Options
-    from tunectl.learning.place import Place
+from tunectl.header import STORED
+from tunectl.learning.config import RunConfig
+from tunectl.learning.options import LOSSES, OPTIMIZERS, Options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Run:
     """The shared options of a command that learns, as the library takes them."""
 
     options: Options
-    place: Place
+    config: RunConfig
     knots: tuple[float, ...]
     power: float
     tuner_fields: dict[str, str]
@@ -44,24 +43,30 @@ def _shared(
     output: c.OutputOption,
     steps: Annotated[int | None, typer.Option(help="Length of the run in steps.")] = None,
     minutes: Annotated[float | None, typer.Option(help="Length of the run in minutes.")] = None,
-    batch: Annotated[int, typer.Option(help="Patches a step.")] = 8,
-    draws: Annotated[int, typer.Option(help="Levels a step; they share the batch.")] = 2,
-    patch: Annotated[int, typer.Option(help="Side of a patch in pixels.")] = 96,
-    lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 1e-3,
-    warmup: Annotated[int, typer.Option(help="Steps until the rate is reached.")] = 200,
-    optimizer: Annotated[str, typer.Option(help="adamw, adam or muon.")] = "adamw",
-    loss: Annotated[str, typer.Option(help="charbonnier, l1, mse or psnr.")] = "charbonnier",
-    bias: Annotated[float, typer.Option(help="Above 1, weak levels are drawn more often.")] = 1.0,
-    gray: Annotated[float, typer.Option(help="Share of gray patches.")] = 0.15,
+    batch: Annotated[int, typer.Option(help="Patches a step.")] = Options.batch,
+    draws: Annotated[
+        int, typer.Option(help="Levels a step; they share the batch.")
+    ] = Options.draws,
+    patch: Annotated[int, typer.Option(help="Side of a patch in pixels.")] = Options.patch,
+    lr: Annotated[float, typer.Option(help="Highest learning rate.")] = Options.lr,
+    warmup: Annotated[int, typer.Option(help="Steps until the rate is reached.")] = Options.warmup,
+    optimizer: Annotated[str, typer.Option(help=f"{c.listed(OPTIMIZERS)}.")] = Options.optimizer,
+    loss: Annotated[str, typer.Option(help=f"{c.listed(LOSSES)}.")] = Options.loss,
+    bias: Annotated[
+        float, typer.Option(help="Above 1, weak levels are drawn more often.")
+    ] = Options.bias,
+    gray: Annotated[float, typer.Option(help="Share of gray patches.")] = Options.gray,
     flat: Annotated[
         float, typer.Option(help="Share of patches of one colour, which stay as they are.")
-    ] = 0.03,
-    ema: Annotated[float, typer.Option(help="Decay of the averaged weights.")] = 0.998,
-    clip: Annotated[float, typer.Option(help="Largest gradient norm.")] = 0.5,
+    ] = Options.flat,
+    ema: Annotated[float, typer.Option(help="Decay of the averaged weights.")] = Options.ema,
+    clip: Annotated[float, typer.Option(help="Largest gradient norm.")] = Options.clip,
     micro: Annotated[
         int | None, typer.Option(help="Patches that run at once, where memory is short.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="All randomness follows from it and the step.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="All randomness follows from it and the step.")
+    ] = Options.seed,
     power: Annotated[
         float, typer.Option(help="The level at alpha is first + (last - first) * alpha ** POWER.")
     ] = 1.0,
@@ -115,16 +120,20 @@ def _shared(
         typer.Option("--compile", help="Compile the network first: for GPUs; takes a minute."),
     ] = False,
     store: Annotated[
-        str, typer.Option(help="fp32, fp16, bf16 or int8: precision of the file.")
-    ] = "fp32",
-    licence: Annotated[str, typer.Option(help="Licence of the weights, kept in the file.")] = "",
-    card: Annotated[str, typer.Option(help="One line about the model, kept in the file.")] = "",
+        str, typer.Option(help=f"{c.listed(STORED)}: precision of the file.")
+    ] = RunConfig.store,
+    licence: Annotated[
+        str, typer.Option(help="Licence of the weights, kept in the file.")
+    ] = RunConfig.licence,
+    card: Annotated[
+        str, typer.Option(help="One line about the model, kept in the file.")
+    ] = RunConfig.card,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write files for TensorBoard as well.")
     ] = False,
     save_every: Annotated[
         float, typer.Option(help="Seconds between states from which an interrupted run goes on.")
-    ] = 300,
+    ] = RunConfig.save_every,
     stop_after: Annotated[
         int | None,
         typer.Option(help="End at this step on purpose; the same command without it goes on."),
@@ -162,41 +171,26 @@ def learns(command: Callable[..., Path | None]) -> Callable[..., None]:
 
 
 def _run(given: dict[str, Any], progress: TrainingProgress) -> Run:
-    knots = tuple(c.parse_numbers(given["knots"], "--knots"))
-    from tunectl.fields import parse_fields
-    from tunectl.learning.options import Options
-
-    names = [field.name for field in dataclasses.fields(Options)]
-    options = Options(**{name: given[name] for name in names})
     from tunectl.evaluation.cases import parse_pairs
-    from tunectl.learning.place import Place
+    from tunectl.fields import parse_fields
 
-    place = Place(
-        data=given["data"],
-        output=given["output"],
-        validation=given["validation"],
-        style=given["style"],
-        from_style=given["from_style"],
-        lower_style=given["lower_style"],
-        exclude=tuple(given["exclude"]),
-        noisy=given["noisy"],
-        endings=parse_pairs(given["pairs"]) if given["pairs"] else ("", ""),
-        cached=given["cache"],
-        device=given["device"],
-        precision=given["precision"],
-        compiled=given["compile"],
-        dtype=given["store"],
-        fresh=given["fresh"],
-        save_every=given["save_every"],
-        stop_after=given["stop_after"],
-        board=given["tensorboard"],
-        config=resolved(given["ctx"], without=("fresh", "stop-after")),  # so that it goes on
-        command=c.command_line(),
-        licence=given["licence"],
-        card=given["card"],
-        report=progress.show,
-        say=console.say,
-    )
+    own = {
+        "exclude": tuple(given["exclude"]),
+        "pairs": parse_pairs(given["pairs"]) if given["pairs"] else RunConfig.pairs,
+        "command": c.command_line(),
+        "options": resolved(given["ctx"], without=("fresh", "stop-after")),  # so that it goes on
+        "report": progress.show,
+        "say": console.say,
+    }
     return Run(
-        options, place, knots, given["power"], parse_fields(given["tuner_field"], "--tuner-field")
+        Options(**_fields_of(Options, given)),
+        RunConfig(**_fields_of(RunConfig, given) | own),
+        tuple(c.parse_numbers(given["knots"], "--knots")),
+        given["power"],
+        parse_fields(given["tuner_field"], "--tuner-field"),
     )
+
+
+def _fields_of(kind: Any, given: dict[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in dataclasses.fields(kind)}
+    return {name: value for name, value in given.items() if name in names}

@@ -55,7 +55,7 @@ def train(
     from tunectl.learning import jobs
 
     return jobs.train(
-        replace(run.place, start=start),
+        replace(run.config, start=start),
         run.options,
         task,
         network,

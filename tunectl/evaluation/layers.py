@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,11 +26,11 @@ class Layer:
     moved: list[float]
 
 
-def layers(model: Model, alphas: Sequence[float] = ALPHAS) -> list[Layer]:
+def layers(model: Model) -> list[Layer]:
     """Each layer with weights, in the network's order. Raises AlphaError for a plain model."""
-    network = model.fold(alphas[-1])
+    network = model.fold(ALPHAS[-1])
     base = _by_layer(model.fold(0.0).state_dict())
-    others = [_by_layer(model.fold(alpha).state_dict()) for alpha in alphas]
+    others = [_by_layer(model.fold(alpha).state_dict()) for alpha in ALPHAS]
     found = []
     for name, last in others[-1].items():
         inserted = network.in_site(f"{name}.weight")

@@ -114,7 +114,8 @@ def evaluate(
             rows.append(measure(one, cases, with_ssim))
         levels = [label(level) for level in cases.levels]
         facts = (cases.title, len(cases), cases.protocol, pictures.samples)
-        tables.append(Table(*facts, levels, rows, with_ssim, made))
+        paired = isinstance(cases, Pairs)
+        tables.append(Table(*facts, levels, rows, with_ssim, paired, made))
     return job, tables
 
 

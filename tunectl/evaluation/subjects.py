@@ -193,9 +193,9 @@ def highest(score: Callable[[float], float], low: float, high: float) -> float:
         if known[left] >= known[right]:
             high, right = right, left
             left = high - ratio * (high - low)
-            known[left] = known.get(left) or score(left)
+            known[left] = score(left)
         else:
             low, left = left, right
             right = low + ratio * (high - low)
-            known[right] = known.get(right) or score(right)
+            known[right] = score(right)
     return max(known, key=lambda x: known[x])

@@ -81,7 +81,10 @@ class Made:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows that share pictures, inputs and metrics; `samples` are what PSNR is taken over."""
+    """Rows that share pictures, inputs and metrics; `samples` are what PSNR is taken over.
+
+    Where it is `paired`, the inputs are the same at each level, which is only what models are told.
+    """
 
     title: str
     pictures: int
@@ -90,6 +93,7 @@ class Table:
     levels: list[str]
     rows: list[Row]
     with_ssim: bool
+    paired: bool
     made: Made
 
     @property
@@ -130,7 +134,7 @@ def markdown(table: Table) -> str:
     Where pairs were measured at several levels, two more columns: the mean at the one level that
     is best for all, and at the one that is best for each picture.
     """
-    several = table.protocol.startswith("pairs") and len(table.levels) > 1
+    several = table.paired and len(table.levels) > 1
     heads = ["model", "alpha", *table.levels] + (["best level", "best each"] if several else [])
     lines = [table.header, "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for row in table.rows:

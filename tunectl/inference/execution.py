@@ -32,6 +32,8 @@ class Execution:
             raise UsageError(
                 f"an ensemble has 2, 4 or 8 orientations, not {self.ensemble}", "give one of these"
             )
+        if self.tile is not None and self.tile < 1:
+            raise UsageError(f"a window of {self.tile} pixels a side is none", "give 1 or more")
 
     @classmethod
     def pick(

@@ -50,7 +50,7 @@ def fold_file(
         licence=header.licence,
         card=f"{header.card} Folded at alpha {alpha:g}.".strip(),
     )
-    return checkpoint.write(output, folded, _tensors(network.state_dict()), new=True)
+    return checkpoint.write(output, folded, checkpoint.named(network.state_dict()), new=True)
 
 
 def check_weights(sources: Sequence[str | Path], weights: Sequence[float]) -> None:
@@ -159,8 +159,7 @@ def join_files(
         licence=one.licence,
         card=card or f"From {paths[0].stem} to {paths[1].stem}.",
     )
-    tensors = _tensors(network.state_dict())
-    tensors |= {f"tuner.{name}": tensor for name, tensor in tuner.state_dict().items()}
+    tensors = checkpoint.named(network.state_dict(), tuner.state_dict())
     return checkpoint.write(output, header, tensors, new=True)
 
 
@@ -206,10 +205,6 @@ def _mix_foreign(
     mixed, metadata = mix_tables(paths, weights)
     facts = _provenance(command, paths, mix=list(weights))
     write_table(output, mixed, {**metadata, "mixed": json.dumps(facts)})
-
-
-def _tensors(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {f"network.{name}": tensor for name, tensor in state.items()}
 
 
 def _provenance(command: str, parents: Sequence[Path], **facts: object) -> dict[str, object]:

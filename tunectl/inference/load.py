@@ -28,9 +28,12 @@ def load(
 ) -> Model:
     """Load a model by path, or by name: from the user's folder, else one that is bundled.
 
-    `device`, `precision`, `tile` and `ensemble` are as in `Execution.pick`. A safetensors file that
-    tunectl did not write is loaded by spandrel, where that is installed. Raises CheckpointError if
-    there is no such model or its file is refused.
+    `device` is auto, cpu, cuda or cuda:N; `precision` auto, fp32 or bf16; `tile` the largest side,
+    in pixels, that runs at once, else as the memory allows; `ensemble` how many orientations of a
+    picture the result is the mean of: 1, 2, 4 or 8. A safetensors file that tunectl did not write
+    is loaded by spandrel, where that is installed. Raises CheckpointError if there is no such model
+    or its file is refused, UsageError for another word or number, ResourceError for a device that
+    is not there.
     """
     execution = Execution.pick(device, precision, tile, ensemble)
     path = find_model(name)

@@ -111,6 +111,9 @@ class Model:
     def fold(self, alpha: Alpha | None = None, *, extrapolate: bool = False) -> Network:
         """The plain network at `alpha`, at a plain network's price; of a plain model, itself.
 
+        It takes (N, 3, H, W) in [0, 1], does not clamp what it gives, and its parameters ask for no
+        gradients.
+
         Several alphas are one for each site, of a tuner that tells its sites apart (Dynamic-Net
         does, with three).
         """

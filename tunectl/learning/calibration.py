@@ -12,23 +12,25 @@ from tunectl.evaluation.subjects import highest_near
 from tunectl.knob import Knob
 from tunectl.tasks import Task
 
+POINTS = 9
+
 
 def calibrate(
     at_alpha: Callable[[Tensor, float], Tensor],
     knob: Knob,
     pictures: Sequence[Tensor],
     task: Task,
-    points: int = 9,
 ) -> tuple[tuple[float, float], ...]:
-    """Measured pairs (alpha, level): the alpha of the highest mean PSNR at `points` levels.
+    """Measured pairs (alpha, level): the alpha of the highest mean PSNR at each of POINTS levels.
 
-    `at_alpha(input, alpha)` restores. The levels lie on the knob's schedule. The search goes down
+    `pictures` are clean, uint8 (C, H, W); `at_alpha(input, alpha)` restores (1, C, H, W) in [0, 1].
+    Alpha ascends. The levels lie on the knob's schedule. The search goes down
     a golden section, around the scheduled alpha first where the levels between were trained, over
     all of [0, 1] where they were not; the result is made monotone.
     """
     pairs: list[tuple[float, float]] = []
-    for i in range(points):
-        scheduled = i / (points - 1)
+    for i in range(POINTS):
+        scheduled = i / (POINTS - 1)
         level = knob.scheduled_level(scheduled)
         inputs = [degraded(clean, task, level, index) for index, clean in enumerate(pictures)]
 

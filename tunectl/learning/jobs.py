@@ -14,16 +14,17 @@ from tunectl.fields import fields_to_json
 from tunectl.header import Header, Part
 from tunectl.inference.find import find_model
 from tunectl.knob import Knob
+from tunectl.learning.config import RunConfig
 from tunectl.learning.options import Options
-from tunectl.learning.place import Place
 from tunectl.learning.run import learn
 from tunectl.networks import Network, build_network
-from tunectl.tasks import Task, build_task
+from tunectl.tasks import TASKS, Task, build_task
+from tunectl.tasks.style import PHOTO
 from tunectl.tuners import Tunable, build_tuner
 
 
 def train(
-    place: Place,
+    config: RunConfig,
     options: Options,
     task: str,
     network: str | None = None,
@@ -35,7 +36,7 @@ def train(
     power: float = 1.0,
     knots: tuple[float, ...] = (0.0, 1.0),
 ) -> Path | None:
-    """Train a network from nothing and write it to `place.output`, which `learn` returns.
+    """Train a network from nothing and write it to `config.output`, which `learn` returns.
 
     Without a tuner the result is plain: one level, or a network that is blind between two. With
     one it is tunable, network and tuner learning together over the whole range (the joint way).
@@ -43,8 +44,8 @@ def train(
     the network.
     Raises a TunectlError for whatever the data, the options or the disk refuse.
     """
-    names = place.style_names(task)
-    place.check_pairs(task)
+    names = _style_names(config, task)
+    _check_pairs(config, task)
     job = build_task(task, {**(task_fields or {}), **names})
     _check_options(options, task, job)
     knots = _check_knots(knots, names)
@@ -73,19 +74,19 @@ def train(
         knob=knob,
         plain=knob is None,
     )
-    if place.start is not None:
-        found, tensors = _weights_of(place.start, header)
+    if config.start is not None:
+        found, tensors = _weights_of(config.start, header)
         weights = checkpoint.under("network.", tensors)
         if weights.keys() != net.own_state().keys():
-            raise CorruptError(f"{place.start}: some of its weights are missing", "get it again")
+            raise CorruptError(f"{config.start}: some of its weights are missing", "get it again")
         net.load_state_dict(weights, strict=False)  # it has what the tuner inserted as well
         if isinstance(model, Tunable):
-            _begin(model, place.start, found, tensors)
-    return learn(place, options, job, model, header, parent=place.start)
+            _begin(model, config.start, found, tensors)
+    return learn(config, options, job, model, header, parent=config.start)
 
 
 def finetune(
-    place: Place,
+    config: RunConfig,
     options: Options,
     base: str | Path,
     tuner: str,
@@ -98,7 +99,7 @@ def finetune(
 ) -> Path | None:
     """Train a tuner on a frozen plain model, from its level to `level`, and write the pair.
 
-    Of a style, the way leads to the picture `place.style`. `task_fields` change the task that the
+    Of a style, the way leads to the picture `config.style`. `task_fields` change the task that the
     base was trained for.
 
     `endpoint` trains at alpha 1 only, as the papers do; `path` draws alpha over (0, 1]. Raises
@@ -121,8 +122,8 @@ def finetune(
             f"{base}: was trained for levels {parent.level[0]:g} to {parent.level[1]:g}",
             "finetuning starts from a model of one level",
         )
-    names = place.style_names(parent.task.name)
-    place.check_pairs(parent.task.name)
+    names = _style_names(config, parent.task.name)
+    _check_pairs(config, parent.task.name)
     job = build_task(parent.task.name, {**parent.task.fields, **(task_fields or {})})
     job, span = job.onward(parent.level[0], level, names)
     _check_options(options, parent.task.name, job)
@@ -146,10 +147,10 @@ def finetune(
         knob=_knob(span, power, knots, way),
         plain=False,
     )
-    if place.start is not None:
-        found, tensors = _weights_of(place.start, header)  # the base stays what it is
-        _begin(model, place.start, found, tensors)
-    return learn(place, options, job, model, header, parent=base)
+    if config.start is not None:
+        found, tensors = _weights_of(config.start, header)  # the base stays what it is
+        _begin(model, config.start, found, tensors)
+    return learn(config, options, job, model, header, parent=base)
 
 
 def _knob(span: tuple[float, float], power: float, knots: tuple[float, ...], way: str) -> Knob:
@@ -157,6 +158,39 @@ def _knob(span: tuple[float, float], power: float, knots: tuple[float, ...], way
         return Knob(span, power, knots, way)
     except ValueError as error:
         raise UsageError(str(error), "correct --level, --power or --knots") from error
+
+
+def _check_pairs(config: RunConfig, task: str) -> None:
+    """Raises UsageError if `task` learns from pairs and there are none, or the reverse."""
+    takes = task in TASKS and TASKS[task].takes_pairs
+    if takes and config.noisy is None:
+        raise UsageError(f"{task} needs the photos' other halves", "give --noisy FOLDER")
+    if not takes and config.noisy is not None:
+        raise UsageError(f"{task} makes its own inputs", "give --task pairs, or no --noisy")
+    if config.noisy is None and any(config.pairs):
+        raise UsageError("--pairs says how names of pairs end", "give --noisy FOLDER as well")
+    for option, place in (("--data", config.data), ("--validation", config.validation)):
+        if config.noisy is not None and place is not None and not place.is_dir():
+            raise UsageError(f"{place}: pairs come in folders", f"name a folder with {option}")
+
+
+def _style_names(config: RunConfig, task: str) -> dict[str, str]:
+    """What the styles that `task` leads to are called, by their role.
+
+    Raises UsageError if it has no styles.
+    """
+    names = {role: path.stem for role, path in config.styles.items()}
+    if names and task in TASKS and not TASKS[task].takes_style:
+        raise UsageError(f"{task} knows no styles", "give --task style, or leave --style away")
+    if len(set(config.styles.values())) != len(set(names.values())):
+        raise UsageError("two styles have the same name", "rename one of the pictures")
+    if task == "restyle" and set(names) - {"second"}:
+        raise UsageError(
+            "restyle learns any style, between no two", "give --style FOLDER, and no other"
+        )
+    if PHOTO in names.values():
+        raise UsageError(f"a style cannot be called {PHOTO}", "give its picture another name")
+    return names if task == "style" else {}
 
 
 def _check_options(options: Options, name: str, task: Task) -> None:

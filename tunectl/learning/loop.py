@@ -50,9 +50,9 @@ class Watchers:
     `log` hears of every validation and of `REPORTS` moments in between.
     """
 
-    validate: Callable[[int], dict[str, float]] | None = None
-    show: Callable[[Report], None] = lambda report: None
-    log: Callable[[Report], None] = lambda report: None
+    validate: Callable[[int], dict[str, float]]
+    show: Callable[[Report], None]
+    log: Callable[[Report], None]
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,9 @@ def fit(
     error = functools.partial(lesson.task.error, options.loss)
     run = Stepper(model, options, folder, processes, error)
     run.resume()
-    validate, pieces = watchers.validate, processes.part(options.pieces(processes.count))
-    if validate and run.step == 0 and processes.first:  # what the run begins from
-        report = run.report(0.0, validate(0))
+    pieces = processes.part(options.pieces(processes.count))
+    if run.step == 0 and processes.first:  # what the run begins from
+        report = run.report(0.0, watchers.validate(0))
         watchers.log(report)
         watchers.show(report)
     offset, start, first_step = run.seconds, time.monotonic(), run.step
@@ -109,14 +109,14 @@ def fit(
             now = time.monotonic()
             pixels = (run.step - first_step) * options.batch * options.patch**2
             rate = pixels / 1e6 / max(now - start - paused, 1e-9)
-            measure = validate is not None and math.floor(run.share * VALIDATIONS) > validated
+            measure = math.floor(run.share * VALIDATIONS) > validated
             if measure:
                 validated = math.floor(run.share * VALIDATIONS)
             if processes.first:
                 report = run.report(rate)
-                if measure and validate:
+                if measure:
                     with run.averaged():
-                        report = run.report(rate, validate(run.step))
+                        report = run.report(rate, watchers.validate(run.step))
                     paused += time.monotonic() - now
                 if measure or math.floor(run.share * REPORTS) > logged:
                     logged = math.floor(run.share * REPORTS)

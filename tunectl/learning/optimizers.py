@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-OPTIMIZERS = ("adamw", "adam", "muon")
-
 
 class Optimizer:
     """Adam, AdamW, or Muon, which turns the step of each kernel into an orthogonal matrix.

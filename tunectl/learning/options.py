@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 from tunectl.errors import UsageError
-from tunectl.learning.optimizers import OPTIMIZERS
 
+OPTIMIZERS = ("adamw", "adam", "muon")
 LOSSES = ("charbonnier", "l1", "mse", "psnr")
 
 

@@ -21,11 +21,11 @@ from tunectl.header import Header, read_header
 from tunectl.images import find_pictures
 from tunectl.knob import Knob
 from tunectl.learning.calibration import calibrate
+from tunectl.learning.config import RunConfig
 from tunectl.learning.curriculum import Curriculum
 from tunectl.learning.log import Log
 from tunectl.learning.loop import Lesson, Watchers, fit, steps_of
 from tunectl.learning.options import Options
-from tunectl.learning.place import Place
 from tunectl.learning.processes import Processes, joined
 from tunectl.learning.report import write_report
 from tunectl.learning.sources import read, split, split_words
@@ -37,32 +37,32 @@ from tunectl.networks import Network
 from tunectl.tasks import Task
 from tunectl.tuners import Tunable
 
-CONFIG = "config.toml"
+OPTIONS = "config.toml"
 
 
 def learn(
-    place: Place,
+    config: RunConfig,
     options: Options,
     task: Task,
     model: Network | Tunable,
     header: Header,
     parent: Path | None,
 ) -> Path | None:
-    """Train what requires a gradient in `model`, and write it to `place.output` with its header.
+    """Train what requires a gradient in `model`, and write it to `config.output` with its header.
 
-    `parent` is the file whose weights it has. A run that `place.output` has begun goes on, and one
+    `parent` is the file whose weights it has. A run that `config.output` has begun goes on, and one
     that is finished is left as it is. Returns the output, or None where the run stopped before its
     end, or another process writes. Raises a TunectlError for whatever the data, the options, the
     memory or the disk refuse.
     """
-    with joined(place.device) as processes:
+    with joined(config.device) as processes:
         if not processes.first:
-            place = replace(place, report=lambda report: None, say=lambda words: None)
-        folder = RunFolder(place.output)
+            config = replace(config, report=lambda report: None, say=lambda words: None)
+        folder = RunFolder(config.output)
         try:
-            finished = _learn(place, options, task, model, header, parent, processes, folder)
+            finished = _learn(config, options, task, model, header, parent, processes, folder)
         except (MemoryError, RuntimeError) as error:
-            if place.compiled and _is_of_compiler(error):
+            if config.compile and _is_of_compiler(error):
                 raise ResourceError(
                     f"the network cannot be compiled here: {_reason(error)}",
                     "leave out --compile; it needs a C++ compiler, and on CUDA Triton",
@@ -74,11 +74,11 @@ def learn(
             ) from error
         finally:
             folder.release()
-    return place.output if finished and processes.first else None
+    return config.output if finished and processes.first else None
 
 
 def _learn(
-    place: Place,
+    config: RunConfig,
     options: Options,
     task: Task,
     model: Network | Tunable,
@@ -88,35 +88,35 @@ def _learn(
     folder: RunFolder,
 ) -> bool:
     device = processes.device
-    precision = pick_precision(device, place.precision)
-    steps = steps_of(model, place.compiled)
-    learned, held_out = split(place)
-    run = _description(place, options, header, parent, learned, held_out)
-    fresh = place.fresh and not processes.restarted
+    precision = pick_precision(device, config.precision)
+    steps = steps_of(model, config.compile)
+    learned, held_out = split(config)
+    run = _description(config, options, header, parent, learned, held_out)
+    fresh = config.fresh and not processes.restarted
     if not processes.tell(folder.open(run, fresh) if processes.first else None):
         if processes.first:  # others may not see the file
-            kept = _kept(place)
-            place.say(f"{place.output}: is finished already{kept}; --fresh trains it anew")
+            kept = _kept(config)
+            config.say(f"{config.output}: is finished already{kept}; --fresh trains it anew")
         return True
     options.pieces(processes.count)
-    photos, crops = read(place, options, task, learned, held_out, device)
-    place.say(
+    photos, crops = read(config, options, task, learned, held_out, device)
+    config.say(
         f"{photos.count} photos, {photos.megapixels:.1f} megapixels; {len(crops)} more for "
-        f"validation, {split_words(place)}; {device}, {str(precision).removeprefix('torch.')}"
+        f"validation, {split_words(config)}; {device}, {str(precision).removeprefix('torch.')}"
     )
     model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    task.prepare(model, {path.stem: path for path in place.style_pictures().values()}, device)
+    task.prepare(model, {path.stem: path for path in config.styles.values()}, device)
     knob, levels = header.knob, header.knob.levels if header.knob else header.level
     assert levels is not None
-    log = Log(folder, place.board and processes.first)
+    log = Log(folder, config.tensorboard and processes.first)
     if processes.first:  # whatever could be refused has been
         folder.begin(run, fresh, photos.count)
-        folder.write(CONFIG, place.config)
+        folder.write(OPTIONS, config.options)
         if folder.states():
-            place.say(f"{folder.path}: goes on after step {folder.step_of(folder.states()[-1])}")
+            config.say(f"{folder.path}: goes on after step {folder.step_of(folder.states()[-1])}")
     with log:
         validate = Validation(model, task, levels, knob, crops, device, precision, folder.previews)
-        watchers = Watchers(validate, place.report, log)
+        watchers = Watchers(validate, config.report, log)
         curriculum = _curriculum(knob, levels, options)
         end = fit(
             model,
@@ -125,40 +125,40 @@ def _learn(
             processes,
             watchers,
             steps,
-            place.save_every,
-            place.stop_after,
+            config.save_every,
+            config.stop_after,
         )
         frames = validate.sweep() if end and processes.first else []
         if end:
             log.sweep(end.step, frames)
     if end is None:
-        place.say(
-            f"stopped after step {place.stop_after}; the same command without --stop-after goes on"
+        config.say(
+            f"stopped after step {config.stop_after}; the same command without --stop-after goes on"
         )
         return False
     if not processes.first:
         return True
     if isinstance(model, Tunable) and knob is not None and task.restores:
-        place.say("calibrating alpha on the validation photos")
+        config.say("calibrating alpha on the validation photos")
         calibration = calibrate(Folds(model, device, precision), knob, crops, task)
         header = replace(header, knob=replace(knob, calibration=calibration))
     header = replace(
         header,
-        dtype=place.dtype,
-        provenance=_provenance(place, options, run, end, processes),
-        licence=place.licence,
-        card=place.card,
+        dtype=config.store,
+        provenance=_provenance(config, options, run, end, processes),
+        licence=config.licence,
+        card=config.card,
     )
-    checkpoint.write(place.output, header, _tensors(model))
+    checkpoint.write(config.output, header, _tensors(model))
     write_report(folder, header, frames)
     folder.finish()
     return True
 
 
-def _kept(place: Place) -> str:
+def _kept(config: RunConfig) -> str:
     """Which words a finished model keeps, although others were given."""
-    found = read_header(place.output)
-    given = {"card": (place.card, found.card), "licence": (place.licence, found.licence)}
+    found = read_header(config.output)
+    given = {"card": (config.card, found.card), "licence": (config.licence, found.licence)}
     kept = [name for name, (new, old) in given.items() if new and new != old]
     return f", and keeps its {' and '.join(kept)}" if kept else ""
 
@@ -175,11 +175,11 @@ def _curriculum(knob: Knob | None, levels: tuple[float, float], options: Options
 
 
 def _provenance(
-    place: Place, options: Options, run: Mapping[str, Any], end: Report, processes: Processes
+    config: RunConfig, options: Options, run: Mapping[str, Any], end: Report, processes: Processes
 ) -> dict[str, Any]:
     """What the model's file says of how it came about."""
     return {
-        "command": place.command,
+        "command": config.command,
         "tunectl": version("tunectl"),
         "torch": torch.__version__,
         "seed": options.seed,
@@ -187,22 +187,20 @@ def _provenance(
         "hours": round(end.seconds / 3600, 3),
         "device": _device_name(processes.device),
         "processes": processes.count,
-        "data": {"folder": place.data.name, **run["data"]},
+        "data": {"folder": config.data.name, **run["data"]},
         "parent": run["parent"],
     }
 
 
 def _tensors(model: Network | Tunable) -> dict[str, torch.Tensor]:
     """A model's tensors as its file names them."""
-    network = model.network if isinstance(model, Tunable) else model
-    tensors = {f"network.{name}": tensor for name, tensor in network.own_state().items()}
     if isinstance(model, Tunable):
-        tensors |= {f"tuner.{name}": tensor for name, tensor in model.tuner.state_dict().items()}
-    return tensors
+        return checkpoint.named(model.network.own_state(), model.tuner.state_dict())
+    return checkpoint.named(model.own_state())
 
 
 def _description(
-    place: Place,
+    config: RunConfig,
     options: Options,
     header: Header,
     parent: Path | None,
@@ -223,10 +221,10 @@ def _description(
         "level": header.level,
         "data": {"photos": len(sources), "sha256": _names_hash(sources)},
         "validation": {"photos": len(held_out), "sha256": _names_hash(held_out)},
-        "styles": {role: _content(path) for role, path in place.style_pictures().items()},
+        "styles": {role: _content(path) for role, path in config.styles.items()},
         "parent": file_sha256(parent) if parent else None,
-        "start": file_sha256(place.start) if place.start else None,
-        "store": place.dtype,
+        "start": file_sha256(config.start) if config.start else None,
+        "store": config.store,
     }
 
 

@@ -9,9 +9,9 @@ import torch
 
 from tunectl.errors import DataError, UsageError
 from tunectl.evaluation.cases import pair_up
+from tunectl.learning.config import RunConfig
 from tunectl.learning.options import Options
 from tunectl.learning.photos import Photos, list_photos, load_crops
-from tunectl.learning.place import Place
 from tunectl.learning.table import Source, decode, files_of
 from tunectl.learning.validation import CROP_SIZE, CROPS
 from tunectl.tasks import Task
@@ -19,37 +19,37 @@ from tunectl.tasks import Task
 HELD_OUT = 16  # every 16th photo, where no folder for validation is named
 
 
-def split(place: Place) -> tuple[list[Source], list[Source]]:
+def split(config: RunConfig) -> tuple[list[Source], list[Source]]:
     """What to train on, and what to validate on."""
-    names = list_photos(place.data, place.exclude)
+    names = list_photos(config.data, config.exclude)
     sources: list[Source] = list(names)
-    if place.noisy is not None:
-        sources = list(pair_up(names, place.data, place.noisy, place.endings))
+    if config.noisy is not None:
+        sources = list(pair_up(names, config.data, config.noisy, config.pairs))
     held_out = sources[::HELD_OUT]
-    if place.validation is not None and place.noisy is not None:
-        listed = list_photos(place.validation)
-        held_out = list(pair_up(listed, place.validation, place.noisy, place.endings))
+    if config.validation is not None and config.noisy is not None:
+        listed = list_photos(config.validation)
+        held_out = list(pair_up(listed, config.validation, config.noisy, config.pairs))
         _refuse_shared_halves(sources, held_out)
-    elif place.validation is not None:
-        held_out = list(list_photos(place.validation))
+    elif config.validation is not None:
+        held_out = list(list_photos(config.validation))
     kept = set(map(_real, held_out))
     left = [one for one in sources if _real(one) not in kept]
-    if not left and place.validation is not None:
+    if not left and config.validation is not None:
         raise UsageError(
-            f"{place.validation}: holds every photo of --data", "leave some of them to learn from"
+            f"{config.validation}: holds every photo of --data", "leave some of them to learn from"
         )
     return left or sources, held_out
 
 
-def split_words(place: Place) -> str:
+def split_words(config: RunConfig) -> str:
     """How `split` chooses the latter."""
-    if place.validation is not None:
-        return f"of {place.validation.name}"
+    if config.validation is not None:
+        return f"of {config.validation.name}"
     return f"every {HELD_OUT}th"
 
 
 def read(
-    place: Place,
+    config: RunConfig,
     options: Options,
     task: Task,
     sources: Sequence[Source],
@@ -58,12 +58,12 @@ def read(
 ) -> tuple[Photos, list[torch.Tensor]]:
     """What patches are cut from, and crops to validate on, uint8 (C, H, W); what is no good for
     either is told."""
-    photos = Photos(decode(sources, place.cached), options.patch, device)
+    photos = Photos(decode(sources, config.cache), options.patch, device)
     for line in photos.left_out:
-        place.say(f"left out: {line}")
+        config.say(f"left out: {line}")
     crops, unfit = load_crops(held_out, CROP_SIZE, CROPS, task.least)
     for line in unfit:
-        place.say(f"left out of validation: {line}")
+        config.say(f"left out of validation: {line}")
     if options.gray == 1:  # colour is never seen
         crops = [_in_gray(crop) for crop in crops]
     return photos, crops

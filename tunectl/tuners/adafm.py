@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tunectl.errors import UsageError
 from tunectl.knob import Alpha
 from tunectl.networks import InstanceNorm, Network, Site
-from tunectl.tuners.base import Tuner
+from tunectl.tuners.base import Tuner, key
 
 LARGEST_KERNEL = 31
 
@@ -59,7 +59,7 @@ class AdaFM(Tuner):
         self.filters = nn.ModuleList(
             nn.ModuleDict(
                 {
-                    name.replace(".", "/"): Modulation(site.channels, self.fields.kernel).filter
+                    key(name): Modulation(site.channels, self.fields.kernel).filter
                     for name, site in _sites(network).items()
                 }
             )
@@ -80,7 +80,7 @@ class AdaFM(Tuner):
         return {
             f"{name}.filter.{part}": tensor
             for name in _sites(network)
-            for part, tensor in filters[name.replace(".", "/")].named_parameters()
+            for part, tensor in filters[key(name)].named_parameters()
         }
 
     def silence(self, network: Network, convolution: str) -> None:
@@ -89,7 +89,7 @@ class AdaFM(Tuner):
             if site.after == convolution:
                 for filters, alpha in zip(self.filters, self.tuned, strict=True):
                     assert isinstance(filters, nn.ModuleDict)
-                    filter_ = filters[name.replace(".", "/")]
+                    filter_ = filters[key(name)]
                     assert isinstance(filter_, nn.Conv2d)
                     with torch.no_grad():
                         filter_.weight[..., centre, centre] = -abs(alpha)

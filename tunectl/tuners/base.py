@@ -127,6 +127,11 @@ class Tuner(nn.Module):
         return plain.requires_grad_(False)
 
 
+def key(name: str) -> str:
+    """A tensor's or module's name where a ParameterDict or ModuleDict takes no dots."""
+    return name.replace(".", "/")
+
+
 class Tunable(nn.Module):
     """A network and its tuner. `tunable(x, alpha)` equals `tunable.fold(alpha)(x)`."""
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tunectl.networks import Network
-from tunectl.tuners.base import Tuner
+from tunectl.tuners.base import Tuner, key
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class DNI(Tuner):
     def make(self, network: Network) -> None:
         own = network.own_state()
         self.deltas = nn.ModuleList(
-            nn.ParameterDict({_key(name): torch.zeros_like(w) for name, w in own.items()})
+            nn.ParameterDict({key(name): torch.zeros_like(w) for name, w in own.items()})
             for _ in self.tuned
         )
 
@@ -41,7 +41,7 @@ class DNI(Tuner):
         assert isinstance(deltas, nn.ParameterDict)
         with torch.no_grad():
             for name, weights in network.own_state().items():
-                deltas[_key(name)].copy_(end[name] - weights)
+                deltas[key(name)].copy_(end[name] - weights)
         return found
 
     def at_knot(self, network: Network, knot: float) -> dict[str, Tensor]:
@@ -50,7 +50,7 @@ class DNI(Tuner):
         deltas = self.deltas[self.tuned.index(knot)]
         assert isinstance(deltas, nn.ParameterDict)
         return {
-            name: parameter + deltas[_key(name)] for name, parameter in network.named_parameters()
+            name: parameter + deltas[key(name)] for name, parameter in network.named_parameters()
         }
 
     def refine(self, network: Network, coarser: Tuner) -> bool:
@@ -62,7 +62,7 @@ class DNI(Tuner):
             for deltas, knot in zip(self.deltas, self.tuned, strict=True):
                 assert isinstance(deltas, nn.ParameterDict)
                 for name, weights in coarser.weights(network, knot).items():
-                    deltas[_key(name)].copy_(weights - own[name])
+                    deltas[key(name)].copy_(weights - own[name])
         return True
 
     def silence(self, network: Network, convolution: str) -> None:
@@ -70,8 +70,4 @@ class DNI(Tuner):
             for deltas, alpha in zip(self.deltas, self.tuned, strict=True):
                 assert isinstance(deltas, nn.ParameterDict)
                 for name, parameter in network.get_submodule(convolution).named_parameters():
-                    deltas[_key(f"{convolution}.{name}")].copy_(-abs(alpha) * parameter)
-
-
-def _key(name: str) -> str:
-    return name.replace(".", "/")  # a ParameterDict takes no dots
+                    deltas[key(f"{convolution}.{name}")].copy_(-abs(alpha) * parameter)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, prelu
 
 from tunectl.networks import Network
-from tunectl.tuners.base import Tuner
+from tunectl.tuners.base import Tuner, key
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class FTN(Tuner):
         self.transitions = nn.ModuleList(
             nn.ModuleDict(
                 {
-                    name.replace(".", "/"): Transition(conv.out_channels, self.fields.groups)
+                    key(name): Transition(conv.out_channels, self.fields.groups)
                     for name, conv in network.convolutions().items()
                 }
             )
@@ -112,7 +112,7 @@ class FTN(Tuner):
         transitions = self.transitions[self.tuned.index(knot)]
         assert isinstance(transitions, nn.ModuleDict)
         return {
-            f"{name}.weight": transitions[name.replace(".", "/")](conv.weight)
+            f"{name}.weight": transitions[key(name)](conv.weight)
             for name, conv in network.convolutions().items()
         }
 
@@ -120,6 +120,6 @@ class FTN(Tuner):
         with torch.no_grad():
             for transitions, alpha in zip(self.transitions, self.tuned, strict=True):
                 assert isinstance(transitions, nn.ModuleDict)
-                transition = transitions[convolution.replace(".", "/")]
+                transition = transitions[key(convolution)]
                 assert isinstance(transition, Transition)
                 transition.mix_b.weight.mul_(1 - abs(alpha))

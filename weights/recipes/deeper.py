@@ -39,8 +39,7 @@ def main() -> None:
     for name, weights in network.own_state().items():
         if f"network.{name}" not in tensors and ".conv_b." in name:
             weights.zero_()
-    whole = {f"network.{name}": weights for name, weights in network.own_state().items()}
-    whole |= {f"tuner.{name}": weights for name, weights in tuner.state_dict().items()}
+    whole = checkpoint.named(network.own_state(), tuner.state_dict())
     lost = set(tensors) - set(whole)
     if lost:
         raise SystemExit(f"{given.model}: has {len(lost)} tensors that the new network has not")
