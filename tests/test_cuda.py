@@ -156,7 +156,7 @@ def test_a_run_goes_on_on_cuda(photos: Path, tmp_path: Path):
 def test_a_graph_of_a_step_learns_the_same(photos: Path, tmp_path: Path, tuner: str):
     where = jobs.RunConfig(photos, tmp_path / "m.safetensors", device="cuda", precision="fp32")
     whole = learned(where, FAST, tuner)
-    graph = replace(where, output=tmp_path / "graph.safetensors", compiled=True)
+    graph = replace(where, output=tmp_path / "graph.safetensors", compile=True)
     other = replace(where, output=tmp_path / "other.safetensors")
     found = learned(graph, FAST, tuner)
     assert apart(found, whole) < apart(whole, learned(other, replace(FAST, seed=1), tuner)) / 20

@@ -23,6 +23,7 @@ def build_fields(kind: type[T], values: Mapping[str, Any], owner: str) -> T:
     default, is not so, naming `owner`.
     """
     hints = get_type_hints(kind)
+    hints = {field.name: hints[field.name] for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - set(hints))
     if unknown:
         known = ", ".join(hints) or "none"

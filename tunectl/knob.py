@@ -61,6 +61,7 @@ class Knob:
     def within(self, level: float) -> float:
         """The level, or the nearest that the knob has between alpha 0 and 1."""
         levels = [level for alpha, level in self._pairs() if alpha >= 0]
+        levels += self.level(0.0), self.level(1.0)
         return min(max(level, min(levels)), max(levels))
 
     def scheduled_level(self, alpha: float) -> float:

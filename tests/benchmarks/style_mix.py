@@ -53,6 +53,7 @@ def main() -> None:
         for name, path in zip(given.models, plain, strict=True):
             fold_file(name, given.alpha, path)
         for weights in shares(len(names), given.steps):
+            mixed.unlink(missing_ok=True)
             mix_files(plain, weights, mixed)
             model = load(mixed, device="cpu")
             outputs = [model(picture) for picture in pictures]

@@ -333,5 +333,5 @@ def test_alphas_a_site():
         model.fold((0.3, 0.3))
     for tuner, fields in VARIANTS:
         if tuner != "dynamic-net":
-            with pytest.raises(AlphaError, match=r"3 alphas for a model that takes one"):
+            with pytest.raises(AlphaError, match=r"3 alphas for a model that takes one\n"):
                 make("unet", tuner, fields)[1].fold((0.0, 0.5, 1.0))

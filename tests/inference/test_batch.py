@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 import time
@@ -26,7 +25,7 @@ PIXELS = np.arange(5 * 6 * 3, dtype=np.uint8).reshape(5, 6, 3)
 STRENGTHS = {Asked(): Strength(), Asked(0.5): Strength(alpha=0.5)}
 
 
-def darker(model: object, picture: Picture, strength: Strength) -> Restored:
+def darker(model: object, picture: Picture, strength: Strength, _: object = None) -> Restored:
     """A network that costs nothing: it halves the samples."""
     alpha = 0.3 if strength.alpha is None else strength.alpha
     restored = Picture(picture.pixels // 2, format=picture.format)
@@ -98,7 +97,7 @@ def test_an_error_at_any_stage_is_that_files_alone(monkeypatch: pytest.MonkeyPat
     Path("out/3_auto.png").mkdir(parents=True)
     faults = {4: ValueError("a slip"), 5: MemoryError(), 7: AlphaError("no level", "give one")}
 
-    def faulty(model: object, picture: Picture, strength: Strength) -> Restored:
+    def faulty(model: object, picture: Picture, strength: Strength, _: object) -> Restored:
         for number, fault in faults.items():
             if np.array_equal(picture.pixels, PIXELS + number):
                 raise fault
@@ -138,7 +137,7 @@ def test_decoding_restoring_and_encoding_overlap(monkeypatch: pytest.MonkeyPatch
         was_read[int(source.stem)].set()
         return Picture(PIXELS)
 
-    def restore(model: object, picture: Picture, strength: Strength) -> Restored:
+    def restore(model: object, picture: Picture, strength: Strength, _: object) -> Restored:
         number = next(turn)
         begun[number].set()
         wait(was_read, number + 1, "read")
@@ -274,7 +273,7 @@ def test_a_file_that_holds_more_than_its_picture_is_not_written_over():
 
 
 def test_tags_that_a_format_has_no_place_for_are_told(monkeypatch: pytest.MonkeyPatch):
-    def keeping(model: object, picture: Picture, strength: Strength) -> Restored:
+    def keeping(model: object, picture: Picture, strength: Strength, _: object) -> Restored:
         return Restored(picture, 0.3, 12.0, True)
 
     monkeypatch.setattr(batch, "restore", keeping)
@@ -312,21 +311,34 @@ def test_a_name_that_others_share_is_told(tmp_path: Path):
     assert outcome.notes == ["1 other hard link keeps the old file"]
 
 
-def test_what_is_being_written_when_a_signal_comes_is_told(monkeypatch: pytest.MonkeyPatch):
+def test_what_is_being_written_when_the_run_is_to_end_is_told(monkeypatch: pytest.MonkeyPatch):
+    begun = threading.Event()
+
     def slowly(*words: object) -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
+        begun.set()
         time.sleep(0.2)
         write(*words)
 
+    def check() -> None:
+        if begun.is_set():
+            sys.exit(143)
+
+    def restore(*words: object) -> Restored:
+        time.sleep(0.05)  # the writer begins meanwhile
+        return darker(*words)
+
     write, told = batch.write, []
     monkeypatch.setattr(batch, "write", slowly)
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        with pytest.raises(SystemExit):
-            run(None, jobs(1), STRENGTHS, Files(), lambda outcome, _: told.append(outcome.status))
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert told == ["done"]
+    monkeypatch.setattr(batch, "restore", restore)
+
+    def tell(outcome: Outcome, _: Tally) -> None:
+        told.append((outcome.status, outcome.job.target))
+
+    with pytest.raises(SystemExit):
+        run(None, jobs(9), STRENGTHS, Files(), tell, check=check)
+    assert told[0] == ("done", "out/0_auto.png")
+    assert [target for _, target in told] == [f"out/{name}" for name in sorted(os.listdir("out"))]
+    assert len(told) < 4
 
 
 def test_what_a_format_cannot_hold_is_told_before_the_work(monkeypatch: pytest.MonkeyPatch):

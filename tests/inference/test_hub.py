@@ -81,7 +81,7 @@ def test_the_card_names_the_licence(tunable_file: Path):
 
 
 def test_what_is_refused(tunable_file: Path, remote: Path, tmp_path: Path, monkeypatch):
-    with pytest.raises(CheckpointError, match=r"me/it: 404: no such repository"):
+    with pytest.raises(CheckpointError, match=r"me/it: 404: no such repository\n"):
         hub.pull("me/it")
     place = remote / "me/it"
     place.mkdir(parents=True)

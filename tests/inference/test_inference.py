@@ -629,6 +629,8 @@ def test_a_sink_has_to_take_the_result(tunable_file: Path):
     for sink in (np.zeros((5, 5, 3), np.uint8), np.zeros((24, 32, 3), np.int32), still):
         with pytest.raises(UsageError, match="does not take the result"):
             model.run(pixels, sink, Strength(0.4))
+    with pytest.raises(UsageError, match="no picture's shape"):
+        model.run(pixels[..., 0], np.zeros((24, 32), np.uint8), Strength(0.4))
 
 
 def test_a_flat_calibration_still_has_its_levels():
@@ -636,6 +638,8 @@ def test_a_flat_calibration_still_has_its_levels():
         knob = Knob((0, 50), calibration=tuple((alpha, level) for level in (0.0, 25.0, 50.0)))
         assert knob.within(25.0) == 25.0
         assert knob.alpha(25.0) == alpha
+    below = Knob((0, 50), knots=(-1.0, 0.0, 1.0), calibration=((-0.9, -40.0), (-0.1, -2.0)))
+    assert below.within(25.0) == -2.0
 
 
 def test_models_are_not_written_over(plain_file: Path, tunable_file: Path, tmp_path: Path):

@@ -269,7 +269,7 @@ def test_it_knows_what_became_of_what(job: Job, tmp_path: Path):
     assert not written(replace(job, source=job.output)).made_of_one(job.output, {source})
 
 
-@pytest.mark.parametrize("name", ["output_sha256", "model", "output_bytes", "input"])
+@pytest.mark.parametrize("name", ["output_sha256", "model", "output_bytes", "input", "settings"])
 def test_a_line_of_odd_values_is_refused(job: Job, name: str):
     written(job)
     line = json.loads(Path("m/done.jsonl").read_text())

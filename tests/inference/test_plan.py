@@ -187,7 +187,9 @@ def test_results_of_earlier_runs_are_no_inputs(here: Path):
         return made.get(str(path)) in among
 
     asked = [Asked(0.5), Asked(0.7)]
-    jobs = plan(["in"], asked, Layout(suffix="_x"), earlier=earlier)
+    said: list[str] = []
+    jobs = plan(["in"], asked, Layout(suffix="_x"), earlier, said.append)
+    assert said == ["left alone: 1 of tunectl's own results"]
     assert {job.name for job in jobs} == {"in/a.png"}
     assert pairs(plan(["out"], AUTO, Layout("next"), earlier=earlier)) == {
         "out/a.png": "next/a.png"
@@ -199,7 +201,7 @@ def test_results_of_earlier_runs_are_no_inputs(here: Path):
 def test_what_is_done_where_an_output_exists():
     pictures("in/a.png", "in/a_2.png", "in/b.png", "out/a.png")
     jobs = plan(["in"], AUTO, Layout("out"))
-    with pytest.raises(UsageError, match=r"out/a\.png: exists already"):
+    with pytest.raises(UsageError, match=r"out/a\.png: exists already\n"):
         settle(jobs, "error")
     assert [job.skip for job in settle(jobs, "skip")] == ["exists", "", ""]
     assert settle(jobs, "overwrite") == jobs
@@ -252,9 +254,9 @@ def test_no_shard_takes_the_name_of_anothers_result():
     assert names == [Path("out/a_3.png"), Path("out/a_2.png")]
 
 
-def test_shards_are_disjoint_and_keep_a_source_together(tmp_path: Path):
+def test_shards_are_disjoint_and_keep_a_source_together():
     jobs = [
-        Job(tmp_path / f"{i}.png", tmp_path / f"{i}{asked.mark}.png", asked)
+        Job(Path(f"in/{i}.png"), Path(f"{i}{asked.mark}.png"), asked, below=f"{i}.png")
         for i in range(300)
         for asked in (Asked(0.1), Asked(0.2))
     ]
@@ -263,7 +265,12 @@ def test_shards_are_disjoint_and_keep_a_source_together(tmp_path: Path):
     assert all(160 < len(part) < 240 for part in parts)
     assert sorted(str(job) for part in parts for job in part) == sorted(map(str, jobs))
     assert all(len([j for j in part if j.source == part[0].source]) == 2 for part in parts)
-    # Nor does a picture that is new, or gone, move others.
+    # Nor does a picture that is new, or gone, move others, or where the folder is mounted.
+    pictures(*(f"{place}/{name}.png" for place in ("in", "there/in") for name in "abcdef"))
+    plans = [plan([folder], AUTO, Layout("out")) for folder in ("in", "there/in")]
+    for shard in shards:
+        here, there = ([job.target for job in shard.of(planned)] for planned in plans)
+        assert here == there
     assert [shard.of(jobs[8:]) for shard in shards] == [
         [job for job in part if job in jobs[8:]] for part in parts
     ]

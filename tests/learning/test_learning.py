@@ -556,7 +556,7 @@ def test_flat_patches_are_of_one_colour_and_not_degraded():
 
 
 def test_previews_show_input_and_every_level(photos: Path, tmp_path: Path, options: Options):
-    where = place(photos, tmp_path / "m.safetensors", options='lr = "shown"')
+    where = place(photos, tmp_path / "m.safetensors", toml='lr = "shown"')
     jobs.train(where, options, "denoise", "adafm-net", [0, 40], TINY, tuner="dni")
     folder = tmp_path / "m.safetensors.run"
     shown = sorted((folder / "previews").iterdir())

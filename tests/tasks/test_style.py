@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -224,5 +225,8 @@ def test_styles_that_cannot_be(styles, photos: Path, tmp_path: Path):
     base = jobs.train(plain, SHORT, "style", "transform-net", None, TINY)
     with pytest.raises(UsageError, match="needs a picture of it"):
         jobs.finetune(plain, SHORT, base, "dni", "endpoint")
+    styled = replace(plain, style=styles["blobs"], output=tmp_path / "t.safetensors")
+    with pytest.raises(UsageError, match="a knob needs two levels"):
+        jobs.finetune(styled, SHORT, base, "dni", "path", 0.0)
     with pytest.raises(UsageError, match="needs a level"):
         jobs.train(plain, SHORT, "denoise", "unet")

@@ -106,7 +106,7 @@ def apply(
         str,
         typer.Option(
             help="auto (95, or a JPEG's own if finer; WebP and JPEG XL are lossless), keep (a "
-            "JPEG's own), or 1 to 100."
+            "JPEG's own; lossless formats stay so), or 1 to 100."
         ),
     ] = "auto",
     strip_metadata: Annotated[
@@ -226,7 +226,8 @@ def apply(
             console.say(f"{manifest}: comparing with {journal.results} results")
         form = f".{ending.removeprefix('.')}" if ending else ""
         layout = Layout(output, suffix, form, in_place)
-        jobs = decide(inputs, asked, layout, if_exists, journal, part)
+        say = (lambda words: None) if quiet else console.say
+        jobs = decide(inputs, asked, layout, if_exists, journal, part, say)
         if part and not jobs and not quiet:
             console.say(f"--shard {shard} has no picture")
         if dry_run:
@@ -255,9 +256,9 @@ def apply(
         stdin = sys.stdin.buffer.read() if PIPE in inputs else b""
         files = batch.Files(frame, max_pixels, fineness, strip_metadata, stdin)
         run = batch.run if engine == "local" else _on_cluster(device, precision, workers)
-    with console.stoppable(), Teller(jobs, setup, quiet, as_json) as teller:
+    with console.stoppable() as check, Teller(jobs, setup, quiet, as_json) as teller:
         batch.remove_leftovers(jobs)
-        tally = run(loaded, jobs, strengths, files, teller.done, record)
+        tally = run(loaded, jobs, strengths, files, teller.done, record, check)
         teller.end(tally)
     if tally.failed:
         sys.exit(1)

@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import TextIO
 from unicodedata import category
 
 from tunectl.atomic import refusal
@@ -93,19 +93,27 @@ def complain(error: TunectlError, tell: Callable[[str], None] = say) -> None:
 
 
 @contextlib.contextmanager
-def stoppable() -> Iterator[None]:
-    """Let SIGINT, SIGTERM and SIGHUP end the block by way of its clean-up, with 130, 143 or 129.
+def stoppable() -> Iterator[Callable[[], None]]:
+    """What is yielded ends the program, with 130, 143 or 129, if a SIGINT, SIGTERM or SIGHUP came
+    in the block; so does its end.
 
+    They only leave word: an exception at any moment might come between a lock and its release.
     A second SIGINT or SIGTERM ends the program on the spot.
     """
+    came: list[int] = []
 
-    def stop(number: int) -> NoReturn:
+    def stop(number: int) -> None:
+        came.append(number)
         with contextlib.suppress(Exception, SystemExit):  # the terminal may be gone
             say("tunectl: stopping; once more to stop at once")
-        sys.exit(128 + number)
+
+    def check() -> None:
+        if came:
+            sys.exit(128 + came[0])
 
     with heeded(stop, lambda number: os._exit(128 + number)):
-        yield
+        yield check
+        check()
 
 
 @contextlib.contextmanager

@@ -178,7 +178,7 @@ def _run(given: dict[str, Any], progress: TrainingProgress) -> Run:
         "exclude": tuple(given["exclude"]),
         "pairs": parse_pairs(given["pairs"]) if given["pairs"] else RunConfig.pairs,
         "command": c.command_line(),
-        "options": resolved(given["ctx"], without=("fresh", "stop-after")),  # so that it goes on
+        "toml": resolved(given["ctx"], without=("fresh", "stop-after")),  # so that it goes on
         "report": progress.show,
         "say": console.say,
     }

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tunectl.cli import console
+from tunectl.cli.progress import FileProgress, plan_line
 from tunectl.errors import DiskFullError, TunectlError
 
 if TYPE_CHECKING:
@@ -100,80 +100,3 @@ def print_plan(jobs: Sequence[Job], setup: Setup, as_json: bool) -> None:
 
     for job in jobs:
         console.emit(json.dumps(planned(job, setup)) if as_json else plan_line(job))
-
-
-def plan_line(job: Job) -> str:
-    """What is to become of an input."""
-    skipped = f": {job.skip}, skipped" if job.skip else ""
-    return f"{job.name} -> {job.target}{skipped}"
-
-
-def result_line(outcome: Outcome) -> str:
-    """What became of an input, with the strength it was restored at and what else is to know."""
-    job = outcome.job
-    if outcome.alpha is None:
-        words = plan_line(job)
-    else:
-        estimated = ", estimated" if outcome.estimated else ""
-        level = "" if outcome.level is None else f" (level {outcome.level:.3g}{estimated})"
-        alphas = outcome.alpha if isinstance(outcome.alpha, tuple) else (outcome.alpha,)
-        alpha = "/".join(f"{one:.3g}" for one in alphas)
-        words = f"{job.name}: alpha {alpha}{level} -> {job.target}"
-    return "; ".join([words, *outcome.notes])
-
-
-class FileProgress:
-    """A line for each file, and under them a bar: on a terminal, for more than one file.
-
-    The lines go to stderr and results to stdout. On a terminal that would show both, the line is
-    enough, as it names the result; with `as_json` the result is.
-    """
-
-    def __init__(self, total: int, quiet: bool, as_json: bool) -> None:
-        self._total = total
-        read_by_a_person = sys.stdout.isatty()
-        self._lines = not quiet and not (as_json and read_by_a_person)
-        self._results = quiet or as_json or not (read_by_a_person and sys.stderr.isatty())
-
-    def __enter__(self) -> FileProgress:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-        from rich.progress import TimeRemainingColumn as TimeLeftColumn
-
-        terminal = Console(stderr=True)
-        self._bar = Progress(
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]:.2f} Mpx/s"),
-            TimeLeftColumn(),
-            console=terminal,
-            disable=not self._lines or self._total < 2 or not sys.stderr.isatty(),
-            transient=True,
-            # Or results on their way into a file would be printed to the terminal instead.
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-        self._bar.start()
-        self._task = self._bar.add_task("", total=self._total, rate=0.0)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):  # the terminal is gone
-            self._bar.stop()
-
-    def show(self, outcome: Outcome, result: str | bytes | None, tally: Tally) -> None:
-        """One more file is dealt with, with `result` if there is one; of errors nothing is said."""
-        self._bar.update(self._task, advance=1, rate=tally.megapixels_per_second)
-        if self._lines and not outcome.error:
-            self.say(result_line(outcome))
-        if result is not None and self._results:
-            console.emit(result)
-
-    def say(self, line: str) -> None:
-        """A line on stderr, above the bar if there is one."""
-        if self._bar.disable:
-            console.say(line)
-        else:
-            self._bar.console.print(
-                console.shown(line), markup=False, highlight=False, soft_wrap=True
-            )

@@ -39,6 +39,8 @@ class Tags:
 def take_over(picture: Picture, tags: Tags) -> Picture:
     """Take over what is valid; damaged tags never stop a picture."""
     picture.icc = fitting_profile(tags.icc, picture.pixels.shape[2])
+    if tags.icc and not picture.icc:
+        picture.notes.append("a profile that does not fit it was left out")
     picture.xmp = tags.xmp
     picture.iptc, picture.comment, picture.chunks = tags.iptc, tags.comment, tags.chunks
     picture.dpi = sane_dpi(tags.dpi)

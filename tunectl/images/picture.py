@@ -69,10 +69,11 @@ class Picture:
 
 
 def in_rgb(picture: Picture) -> Picture:
-    """A gray picture in RGB, its three channels equal, without what described it as gray."""
+    """A gray picture in RGB, its three channels equal. Its profile, which no longer fits, is left
+    out when it is written, and that is told."""
     pixels = new_array((*picture.pixels.shape[:2], 3), picture.pixels.dtype)
     pixels[...] = picture.pixels
-    return replace(picture, pixels=pixels, icc=None, tables=None)
+    return replace(picture, pixels=pixels, tables=None)
 
 
 def output_format(path: Path) -> str:

@@ -24,7 +24,7 @@ def fill_transparent(pixels: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
     halves = []
     for rows in _strips(pixels):
         weight = (alpha[rows] > 0).astype(np.float32)[..., None]
-        halves.append((_halved(pixels[rows] * weight), _halved(weight)))
+        halves.append((_halved(np.where(weight > 0, pixels[rows], 0) * weight), _halved(weight)))
     coarse = _extend(*(np.concatenate(parts) for parts in zip(*halves, strict=True)))
     coarse = np.pad(coarse, ((1, 1), (0, 0), (0, 0)), mode="edge")
     filled = empty_like(pixels)

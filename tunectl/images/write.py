@@ -59,10 +59,10 @@ def encode_picture(
 
     PNG and TIFF are lossless, and so are WebP and JPEG XL unless `quality` is a number. "auto"
     writes JPEG, AVIF and HEIC at quality 95, 4:4:4, and a JPEG that was one with its own tables
-    if they are at least as fine; "keep" writes a JPEG with exactly the tables it had; 1 to 100 is
-    taken as it is. `strip_metadata` leaves out EXIF, XMP, IPTC, words and density, but keeps the
-    profile, or else what EXIF tells of colours, and which way up the picture is. Raises
-    PictureError where the format cannot hold the picture.
+    if they are at least as fine; "keep" writes a JPEG with exactly the tables it had, and leaves
+    lossless formats so; 1 to 100 is taken as it is. `strip_metadata` leaves out EXIF, XMP, IPTC,
+    words and density, but keeps the profile, or else what EXIF tells of colours, and which way up
+    the picture is. Raises PictureError where the format cannot hold the picture.
     """
     file = io.BytesIO()
     _encode(file, picture, kind, name, quality, strip_metadata)

@@ -65,53 +65,39 @@ def run(
     files: Files,
     done: Callable[[Outcome, Tally], None],
     record: Callable[[Outcome], None] = lambda outcome: None,
+    check: Callable[[], None] = lambda: None,
 ) -> Tally:
     """Do every job that is not to be skipped, in order; a bad picture does not stop the others.
 
     A source is read once for all its strengths. `done` hears of each job in this thread; `record`
     in the one that writes, just before the result takes its name. A result that cannot be recorded
     is a failure, and one that cannot be recorded either stops the run. So does what `done` raises,
-    or an interrupt: what is being written is then finished, and nothing more is begun.
+    or `check`, which is called before each picture and after each row of its windows: what is being
+    written is then finished, and nothing more is begun. After `check`, what was finished is told.
     """
     tally = Tally()
     reader = ThreadPoolExecutor(1, "tunectl-read")
     writer = ThreadPoolExecutor(1, "tunectl-write")
-    writer.submit(int).result()  # starts its thread: nobody waits for one whose start a signal cut
     writing: deque[Future[Outcome]] = deque()
-    # All that was written, in the order in which it is told: a signal may come at any moment, also
-    # when a result is under way of which this thread knows nothing yet.
-    written: list[Outcome] = []
-    told = 0
-
-    def tell(outcome: Outcome) -> None:
-        nonlocal told
-        told += 1
-        tally.add(outcome)
-        done(outcome, tally)
 
     def take(most: int) -> None:
         while writing and (len(writing) > most or writing[0].done()):
-            outcome = writing[0].result()
-            writing.popleft()
-            tell(outcome)
-
-    def write_one(outcome: Outcome, restored: Restored | None) -> Outcome:
-        found = _write(outcome, restored, files, record)
-        written.append(found)
-        return found
+            outcome = writing.popleft().result()
+            tally.add(outcome)
+            done(outcome, tally)
 
     try:
         for group, reading in _read_ahead(reader, jobs, files):
             for job in group:
-                outcome, restored = _restore(model, job, strengths[job.asked], reading)
-                writing.append(writer.submit(write_one, outcome, restored))
+                check()
+                outcome, restored = _restore(model, job, strengths[job.asked], reading, check)
+                writing.append(writer.submit(_write, outcome, restored, files, record))
                 take(AHEAD)
         take(0)
-    except SystemExit:  # by a signal: what is written by then is told
-        reader.shutdown(cancel_futures=True)
+    except SystemExit:  # by `check`
         writer.shutdown(cancel_futures=True)
-        for outcome in written[told:]:
-            tell(outcome)
+        writing = deque(future for future in writing if not future.cancelled())
+        take(0)
         raise
     finally:
         reader.shutdown(cancel_futures=True)
@@ -151,7 +137,11 @@ def _read(source: Path | None, files: Files) -> _Source:
 
 
 def _restore(
-    model: Model, job: Job, strength: Strength, reading: Future[_Source] | None
+    model: Model,
+    job: Job,
+    strength: Strength,
+    reading: Future[_Source] | None,
+    check: Callable[[], None],
 ) -> tuple[Outcome, Restored | None]:
     if job.skip or reading is None:
         return Outcome(job, "skipped"), None
@@ -168,7 +158,7 @@ def _restore(
         )
         _check_in_place(job, source)
         check_holds(source.picture, _kind(job, source.picture), job.target)
-        restored = restore(model, source.picture, strength)
+        restored = restore(model, source.picture, strength, check)
     except Exception as error:
         return replace(outcome, error=_as_ours(job, error)), None
     outcome = replace(

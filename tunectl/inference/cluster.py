@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import signal
 import socket
 import sys
 import threading
@@ -26,6 +27,7 @@ from tunectl.inference.strength import Strength
 SOURCES = 4  # pictures a task: enough that a worker reads and writes while it restores
 RETRIES = 3  # of a task whose worker died
 ANSWERED = 10.0  # seconds within which a cluster has to
+CHECKED = 0.5  # seconds after which is asked whether to go on
 TILE = 512  # processors of one machine share its memory, all of which each worker would see
 
 
@@ -36,6 +38,7 @@ def run(
     files: Files,
     done: Callable[[Outcome, Tally], None],
     record: Callable[[Outcome], None] = lambda outcome: None,
+    check: Callable[[], None] = lambda: None,
     *,
     device: str = "auto",
     precision: str = "auto",
@@ -47,7 +50,8 @@ def run(
     the files under the same names. `workers` is how many processes restore; without it one for
     each GPU, or for each processor core where there are none. `record` is called in one process,
     on this machine, just before a result takes its name; what was recorded is not done again when
-    a worker dies. Raises UsageError without Ray, ResourceError where it fails.
+    a worker dies. `check` is called twice a second; after it nothing more is told. Raises
+    UsageError without Ray, ResourceError where it fails.
     """
     ray = _ray()
     tally = Tally()
@@ -67,7 +71,10 @@ def run(
     _check_address(os.environ.get("RAY_ADDRESS", ""))
     printed, sys.stdout = sys.stdout, cast(TextIO, _OfThisThread(sys.stdout))
     try:
+        terminated = signal.getsignal(signal.SIGTERM)
         ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, terminated)  # of which Ray makes its own
         place, most = _places(ray, device)
         workers = workers or max(1, min(most, len(tasks)))
         if workers > most:
@@ -85,9 +92,16 @@ def run(
         pool = ray.util.ActorPool(
             worker.remote(os.getcwd(), device, precision) for _ in range(workers)
         )
-        for outcomes in pool.map_unordered(
-            lambda actor, task: actor.do.remote(task, given, journal), tasks
-        ):
+        for task in tasks:
+            pool.submit(lambda actor, task: actor.do.remote(task, given, journal), task)
+        while pool.has_next():
+            check()
+            try:
+                outcomes = pool.get_next_unordered(timeout=CHECKED)
+            except TimeoutError as error:
+                if isinstance(error, ray.exceptions.RayError):  # a worker's own
+                    raise
+                continue
             for outcome in outcomes:
                 count(outcome)
     except (ray.exceptions.RayError, ConnectionError) as error:

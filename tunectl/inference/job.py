@@ -53,6 +53,7 @@ class Job:
     `kind` is the format to write, None for the input's own. `skip` says why it is to be left; `new`
     that the output was not there, and that nothing which has come meanwhile may be written over.
     `stamp` is that of an input in whose place the result will be, as it was when this was decided.
+    `below` is the input's name below the folder that was searched, which shards go by.
     """
 
     source: Path | None
@@ -62,6 +63,7 @@ class Job:
     skip: str = ""
     new: bool = False
     stamp: str | None = None
+    below: str = ""
 
     @property
     def name(self) -> str:

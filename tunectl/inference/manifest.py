@@ -159,9 +159,9 @@ class Manifest(Journal):
 
     def _is_of(self, line: Mapping[str, Any], source: Path) -> bool:
         """Whether the result of that line was made of the picture, or the page, that it names."""
-        frame = (line.get("settings") or {}).get("frame")
+        frame = line.get("settings", {}).get("frame")
         same = line["input"] == full_name(source) or line["input_sha256"] == sha256(source)
-        return same and frame == self.setup.settings.get("frame")
+        return bool(same and frame == self.setup.settings.get("frame"))
 
     def _restored(self, found: str | None) -> bool:
         waiting, seen = {found}, set[str | None]()
@@ -248,4 +248,7 @@ def _is_ours(line: Any) -> bool:
     needed = {"status", "input", "output", "input_sha256", "output_sha256"}
     told = ("input", "output_sha256", "input_sha256", "model", "model_sha256", "output_bytes")
     plain = all(isinstance(line.get(name), str | int | None) for name in told)
-    return needed <= line.keys() and isinstance(line["output"], str) and plain
+    if not (needed <= line.keys() and isinstance(line["output"], str) and plain):
+        return False
+    made = line["status"] != "done" or isinstance(line["input"], str)
+    return made and isinstance(line.get("settings", {}), dict)

@@ -229,9 +229,12 @@ class Model:
         For pictures larger than memory: both may be memory-mapped, and `band_done` is called
         after each row of windows. Raises UsageError for another sink, as a call for the rest.
         """
+        if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4):
+            raise UsageError(f"{pixels.shape} is no picture's shape", "give (H, W, 1, 3 or 4)")
         height, width, channels = pixels.shape
         wanted = (height * self.scale, width * self.scale, channels)
-        if sink.shape != wanted or sink.dtype != pixels.dtype or not sink.flags.writeable:
+        alike = sink.shape == wanted and sink.dtype == pixels.dtype and sink.dtype.isnative
+        if not (alike and sink.flags.writeable and min(sink.strides) >= 0):
             raise UsageError(
                 f"a sink of shape {sink.shape} and type {sink.dtype} does not take the result",
                 f"give one of shape {wanted} and type {pixels.dtype} that may be written to",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -27,7 +28,7 @@ from tunectl.inference.places import (
     real_name,
 )
 
-LONGEST_NAME = 255  # bytes, of most file systems
+LONGEST_NAME = 255  # of bytes, or elsewhere of UTF-16's units
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,15 @@ def plan(
     asked: Sequence[Asked],
     layout: Layout,
     earlier: Callable[[Path, Collection[str]], bool] = lambda path, among: False,
+    say: Callable[[str], None] = lambda words: None,
 ) -> list[Job]:
     """List every job, input by input. Raises UsageError for anything that would clash or be lost.
 
     A folder is searched to the bottom and its tree is kept below the output folder; pictures in it
     that are results of this plan, also with a number behind their names, are no inputs, nor are
     those of which `earlier` knows that they were made from one among the inputs, by full names.
-    Names are compared as file systems may: normalised and without case.
+    Names are compared as file systems may: normalised and without case. `say` is told how many were
+    left out.
     """
     one = _names_a_file(layout.output, inputs)
     _refuse_contradictions(inputs, asked, layout, one)
@@ -77,13 +80,17 @@ def plan(
         )
     several = len(asked) > 1
     jobs = [_job(item, strength, several, one, layout) for item in found for strength in asked]
-    unlike = {(real_name(job.source), job.output, job.asked): job for job in reversed(jobs)}
-    jobs = list(unlike.values())[::-1]  # an input that is named twice is done once
-    searched = {item.source for item in found} - {item.source for item in found if item.named}
-    jobs = _without_results(jobs, searched, earlier)
+    unlike: dict[object, Job] = {}
+    for job in jobs:  # an input that is named twice is done once
+        unlike.setdefault((real_name(job.source), job.output, job.asked), job)
+    named = {real_name(item.source) for item in found if item.named}
+    results = _results(list(unlike.values()), named, earlier)
+    jobs = [job for job in unlike.values() if job.source not in results]
+    if results:
+        say(f"left alone: {len(results)} of tunectl's own results")
     if not jobs:
         raise UsageError(
-            "there are no pictures among the inputs",
+            "there are no pictures among the inputs" + (" but such results" if results else ""),
             "name pictures or folders; raw files have to be developed first",
         )
     if layout.in_place:  # a link beside its target: one file, done once
@@ -106,8 +113,11 @@ def unread(inputs: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Shard:
-    """Part `number` of `count`, from 1. What a source is called decides which it is in: a folder
-    that changes while the parts are done neither moves pictures between them nor loses any."""
+    """Part `number` of `count`, from 1.
+
+    What a source is called below its input decides which it is in, wherever that is mounted: a
+    folder that changes while the parts are done moves no picture from one to another.
+    """
 
     number: int
     count: int
@@ -122,11 +132,11 @@ class Shard:
 
     def of(self, jobs: Sequence[Job]) -> list[Job]:
         """Its jobs. All are planned before, so that clashes between parts are found as well."""
-        return [job for job in jobs if self._holds(job.source)]
-
-    def _holds(self, source: Path | None) -> bool:
-        name = full_name(source) if source else PIPE
-        return zlib.crc32(os.fsencode(name)) % self.count == self.number - 1
+        return [
+            job
+            for job in jobs
+            if zlib.crc32(os.fsencode(job.below)) % self.count == self.number - 1
+        ]
 
 
 def _refuse_contradictions(
@@ -230,10 +240,11 @@ def _results_below(folder: Path, output: str | None) -> Path | None:
 
 
 def _job(item: _Found, asked: Asked, several: bool, one: bool, layout: Layout) -> Job:
+    below = item.below.as_posix()
     if layout.in_place:
-        return Job(item.source, item.source, asked)
+        return Job(item.source, item.source, asked, below=below)
     if layout.output == PIPE:
-        return Job(item.source, None, asked, FORMATS.get(layout.ending.lower()))
+        return Job(item.source, None, asked, FORMATS.get(layout.ending.lower()), below=below)
     if one:
         assert layout.output is not None
         output = place(layout.output)
@@ -243,7 +254,7 @@ def _job(item: _Found, asked: Asked, several: bool, one: bool, layout: Layout) -
                 f"{output}: its ending and --format {layout.ending[1:]} disagree",
                 "leave --format away",
             )
-        return Job(item.source, output, asked, kind)
+        return Job(item.source, output, asked, kind, below=below)
     known = item.below.suffix.lower() in ENDINGS
     stem = item.below.stem if known else item.below.name
     own = item.below.suffix if item.below.suffix.lower() in FORMATS else ".png"
@@ -255,16 +266,15 @@ def _job(item: _Found, asked: Asked, several: bool, one: bool, layout: Layout) -
     if layout.output:
         folder = place(layout.output).joinpath(*item.below.parent.parts)
     output = folder / f"{stem}{layout.suffix}{mark}{layout.ending or own}"
-    return Job(item.source, output, asked, output_format(output))
+    return Job(item.source, output, asked, output_format(output), below=below)
 
 
-def _without_results(
-    jobs: list[Job],
-    searched: set[Path | None],
+def _results(
+    jobs: Sequence[Job],
+    named: Collection[str | None],
     earlier: Callable[[Path, Collection[str]], bool],
-) -> list[Job]:
-    """The jobs but for those whose inputs, found by searching, are what other inputs become, or
-    became."""
+) -> set[Path | None]:
+    """The inputs that were not `named` and are what other inputs become, or became."""
     names = {full_name(job.source) for job in jobs if job.source}
     makers: dict[str, set[Path | None]] = {}
     for job in jobs:
@@ -272,19 +282,24 @@ def _without_results(
             makers.setdefault(key_of(job.output), set()).add(job.source)
 
     def is_result(source: Path | None) -> bool:
-        if source is None or source not in searched:
+        if source is None or real_name(source) in named:
             return False
         found = makers.get(key_of(source), set())
         if not found and (name := without_number(source)):
             found = makers.get(key_of(name), set())
         return (bool(found) and source not in found) or earlier(source, names)
 
-    return [job for job in jobs if not is_result(job.source)]
+    return {source for source in {job.source for job in jobs} if is_result(source)}
 
 
 def _refuse_long_names(jobs: Sequence[Job]) -> None:
     for job in jobs:
-        if job.output and len(os.fsencode(job.output.name)) > LONGEST_NAME:
+        if job.output is None or is_remote(job.output):
+            continue
+        name = job.output.name
+        in_bytes = sys.platform.startswith("linux")
+        length = len(os.fsencode(name) if in_bytes else name.encode("utf-16-le")[::2])
+        if length > LONGEST_NAME:
             raise UsageError(
                 f"{job.output}: is longer than a name can be", "give a shorter --suffix, or -o"
             )

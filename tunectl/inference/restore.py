@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunectl.images import Picture, empty_like, fill_transparent, in_rgb, new_array, release
+from tunectl.images.arrays import STRIP
 from tunectl.images.metadata import orientation
 from tunectl.images.turn import as_stored, upright
 from tunectl.inference.model import Model
@@ -30,11 +32,17 @@ class Restored:
     estimated: bool = False
 
 
-def restore(model: Model, picture: Picture, strength: Strength) -> Restored:
+def restore(
+    model: Model,
+    picture: Picture,
+    strength: Strength,
+    check: Callable[[], None] = lambda: None,
+) -> Restored:
     """The picture with its colour samples restored and everything else as it was.
 
     What lies under fully transparent pixels comes back as it was, and does not reach the others.
-    Gray stays gray, except that a style which may change colours gives it some.
+    Gray stays gray, except that a style which may change colours gives it some. `check` is called
+    after each row of windows, and may raise.
     """
     if picture.pixels.shape[2] == 1 and not model.restores and not strength.keep_colours:
         picture = in_rgb(picture)
@@ -69,6 +77,7 @@ def restore(model: Model, picture: Picture, strength: Strength) -> Restored:
     def band_done() -> None:
         release(source)
         release(sink)
+        check()
 
     model.run(source, sink, replace(strength, alpha=alpha, alpha_map=mask), band_done)
     if seen_upright:
@@ -88,7 +97,10 @@ def restore(model: Model, picture: Picture, strength: Strength) -> Restored:
 def _packed(pixels: NDArray[Any]) -> NDArray[Any]:
     """A copy whose samples lie in order, in a file where the array is large."""
     packed = new_array(pixels.shape, pixels.dtype)
-    packed[...] = pixels
+    for top in range(0, len(pixels), STRIP):
+        packed[top : top + STRIP] = pixels[top : top + STRIP]
+        release(packed)
+        release(pixels)
     return packed
 
 

@@ -64,7 +64,7 @@ def apart(pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any] | None]:
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4) or 0 in pixels.shape:
         raise UsageError(
             f"an array of shape {pixels.shape} is not a picture",
-            "give (H, W), (H, W, 3), or (H, W, 2 or 4) with an opacity",
+            "give (H, W), (H, W, 1 or 3), or (H, W, 2 or 4) with an opacity",
         )
     return (pixels, None) if pixels.shape[2] % 2 else (pixels[..., :-1], pixels[..., -1])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import ChainMap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ def decide(
     if_exists: str,
     manifest: Manifest | None = None,
     shard: Shard | None = None,
+    say: Callable[[str], None] = lambda words: None,
 ) -> list[Job]:
     """All that a run will do: what is planned, or a shard of it, settled, and possible to write.
 
@@ -36,7 +37,7 @@ def decide(
             f"--in-place writes over what --if-exists {if_exists} would leave", "leave one away"
         )
     earlier = {} if manifest is None else {"earlier": manifest.made_of_one}
-    planned = plan(inputs, asked, layout, **earlier)
+    planned = plan(inputs, asked, layout, say=say, **earlier)
     jobs = planned if shard is None else shard.of(planned)
     jobs = settle(jobs, if_exists, manifest, planned)
     check_targets(jobs)

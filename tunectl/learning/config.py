@@ -30,8 +30,8 @@ class RunConfig:
 
     The state of a run is saved every `save_every` seconds. One that was interrupted, or ended
     `stop_after` so many steps, goes on, unless it is to begin `fresh`. With `compile` its steps run
-    through `torch.compile`. `options` are those of the command line as the run's folder keeps them,
-    in TOML; with `tensorboard` there are files for TensorBoard in it too. `report` is told often
+    through `torch.compile`. `toml` are the options of the command line as the run's folder keeps
+    them; with `tensorboard` there are files for TensorBoard in it too. `report` is told often
     how far it is, `say` in words what a user should know. Raises UsageError.
     """
 
@@ -60,7 +60,7 @@ class RunConfig:
     save_every: float = 300.0
     stop_after: int | None = None
     tensorboard: bool = False
-    options: str = ""
+    toml: str = ""
     report: Callable[[Report], None] = field(default=lambda report: None)
     say: Callable[[str], None] = field(default=lambda words: None)
 

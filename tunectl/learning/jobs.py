@@ -62,7 +62,8 @@ def train(
         if tuner is None and (tuner_fields or len(knots) > 2 or power != 1):
             raise UsageError("a tuner's fields, knots and power need one", "give --tuner")
         if tuner is not None:
-            job.check_way(*span)
+            advice = f"give --level from weak to strong, as {job.weakest:g}-{job.strongest:g}"
+            job.check_way(*span, advice)
             knob = _knob(span, power, knots, "joint")
             model = _with_tuner(net, job, tuner, tuner_fields, knots)
             part = Part(tuner, fields_to_json(model.tuner.fields))
@@ -78,7 +79,7 @@ def train(
         found, tensors = _weights_of(config.start, header)
         weights = checkpoint.under("network.", tensors)
         if weights.keys() != net.own_state().keys():
-            raise CorruptError(f"{config.start}: some of its weights are missing", "get it again")
+            raise CorruptError(f"{config.start}: its weights are not all there", "get it again")
         net.load_state_dict(weights, strict=False)  # it has what the tuner inserted as well
         if isinstance(model, Tunable):
             _begin(model, config.start, found, tensors)
@@ -241,11 +242,15 @@ def _begin(model: Tunable, path: Path, found: Header, tensors: dict[str, torch.T
     assert found.tuner is not None
     assert found.knob is not None
     state, knots = checkpoint.under("tuner.", tensors), found.knob.knots
-    if knots == model.tuner.knots:
-        model.tuner.load_state_dict(state)
-        return
-    coarser = build_tuner(found.tuner.name, model.network, found.tuner.fields, knots)
+    same = knots == model.tuner.knots
+    coarser = model.tuner
+    if not same:
+        coarser = build_tuner(found.tuner.name, model.network, found.tuner.fields, knots)
+    if state.keys() != coarser.state_dict().keys():
+        raise CorruptError(f"{path}: its weights are not all there", "get it again")
     coarser.load_state_dict(state)
+    if same:
+        return
     if not model.tuner.refine(model.network, coarser):
         raise IncompatibleError(
             f"{path}: has other knots than the run that starts from it",

@@ -37,7 +37,7 @@ from tunectl.networks import Network
 from tunectl.tasks import Task
 from tunectl.tuners import Tunable
 
-OPTIONS = "config.toml"
+CONFIG = "config.toml"
 
 
 def learn(
@@ -111,7 +111,7 @@ def _learn(
     log = Log(folder, config.tensorboard and processes.first)
     if processes.first:  # whatever could be refused has been
         folder.begin(run, fresh, photos.count)
-        folder.write(OPTIONS, config.options)
+        folder.write(CONFIG, config.toml)
         if folder.states():
             config.say(f"{folder.path}: goes on after step {folder.step_of(folder.states()[-1])}")
     with log:

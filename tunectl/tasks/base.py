@@ -84,17 +84,14 @@ class Task:
         """The first and last level to train where none was asked for. Raises UsageError."""
         raise UsageError("training needs a level", "give --level, such as 15 or 0-75")
 
-    def check_way(self, first: float, last: float) -> None:
+    def check_way(self, first: float, last: float, advice: str) -> None:
         """Raises UsageError for levels between which no knob goes: alpha 0 is the gentlest."""
         if first == last:
-            raise UsageError(
-                f"a knob needs two levels, and {self.symbol} {first:g} is one",
-                f"give two, such as {self.weakest:g} and {self.strongest:g}",
-            )
+            raise UsageError(f"a knob needs two levels, and {self.symbol} {first:g} is one", advice)
         if (last > first) != (self.strongest > self.weakest):
             raise UsageError(
                 f"{self.symbol} {first:g} is stronger than {last:g}, and alpha 0 is the gentlest",
-                "begin with the weaker one",
+                advice,
             )
 
     def onward(
@@ -106,13 +103,14 @@ class Task:
         """
         if level is None:
             raise UsageError("finetuning needs a level", "give --level")
-        self.check_way(start, self.check_level(level))
+        advice = "give --level a stronger one than that of the model to begin with"
+        self.check_way(start, self.check_level(level), advice)
         return self, (start, level)
 
     def towards(self, level: float, other: Task, last: float) -> tuple[Task, tuple[float, float]]:
         """The task and levels of a knob between models trained for this one at `level` and for
         `other`, of the same kind, at `last`. Raises UsageError as `check_way` does."""
-        self.check_way(level, last)
+        self.check_way(level, last, "name two that differ, and the weaker first")
         return self, (level, last)
 
     def vary(self, sample: Tensor, generator: torch.Generator) -> Tensor:

@@ -122,7 +122,9 @@ class Style(StyleTask):
         first = styles.get("first", first)  # its picture may be called otherwise than it was
         lower = styles.get("lower", "")
         fields = replace(self.fields, first=first, second=styles["second"], lower=lower)
-        return Style(fields), (0.0, self.check_level(1.0 if level is None else level))
+        last = self.check_level(1.0 if level is None else level)
+        self.check_way(0.0, last, "leave --level away, or give a share above 0")
+        return Style(fields), (0.0, last)
 
     def towards(self, level: float, other: Task, last: float) -> tuple[Task, tuple[float, float]]:
         assert isinstance(other, Style)
