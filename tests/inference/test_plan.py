@@ -145,7 +145,7 @@ def test_names_clash_as_they_would_where_letters_are_composed():
 
 
 def test_pipes_are_no_files_and_a_file_may_be_called_like_one():
-    assert plan(["-"], AUTO, Layout(PIPE)) == [Job(None, None, Asked())]
+    assert plan(["-"], AUTO, Layout(PIPE)) == [Job(None, None, Asked(), below="-")]
     pictures("-")
     assert pairs(plan(["./-"], AUTO, Layout("o"))) == {"-": "o/-.png"}
 

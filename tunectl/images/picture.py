@@ -69,11 +69,11 @@ class Picture:
 
 
 def in_rgb(picture: Picture) -> Picture:
-    """A gray picture in RGB, its three channels equal. Its profile, which no longer fits, is left
-    out when it is written, and that is told."""
+    """A gray picture in RGB, its three channels equal, without what described it as gray."""
     pixels = new_array((*picture.pixels.shape[:2], 3), picture.pixels.dtype)
     pixels[...] = picture.pixels
-    return replace(picture, pixels=pixels, tables=None)
+    notes = [*picture.notes, *(["its profile was left out"] if picture.icc else [])]
+    return replace(picture, pixels=pixels, icc=None, tables=None, notes=notes)
 
 
 def output_format(path: Path) -> str:

@@ -87,12 +87,9 @@ def left_out(picture: Picture, kind: str, strip_metadata: bool = False) -> list[
         "further channel": picture.extra is not None,
     }
     unheld = [part for part, kinds in _ONLY_IN.items() if kind not in kinds]
-    unheld += _NONE_OF.get(kind, ())
-    if not metadata.fitting_profile(picture.icc, picture.pixels.shape[2]):
-        unheld = ["profile", *(part for part in unheld if part != "profile")]
     return [
         f"its {part} {'were' if part.endswith('tags') else 'was'} left out"
-        for part in unheld
+        for part in (*unheld, *_NONE_OF.get(kind, ()))
         if there[part]
     ]
 
