@@ -50,6 +50,23 @@ def test_print_config_is_a_config(cli, config: Path, tmp_path: Path):
     assert cli("train", "--config", config, "--print-config")[1] == out
 
 
+def test_a_flag_takes_the_place_of_the_files_other_word_for_it(cli, config: Path, tmp_path: Path):
+    _, out, _ = cli("train", "--config", config, "--minutes", 2, "--print-config")
+    assert "minutes = 2.0\n" in out
+    assert "steps" not in out
+    both = tmp_path / "apply.toml"
+    both.write_text("level = 9\n")
+    _, out, _ = cli("apply", "a.png", "--config", both, "--alpha", 0.3, "--print-config")
+    assert 'alpha = "0.3"' in out
+    assert "level" not in out
+    both.write_text('alpha = "0.3"\nlevel = 9\n')  # what the file says twice stays wrong
+    code, _, told = cli("apply", "a.png", "-m", "photo", "--config", both)
+    assert (code, "--alpha and --level are both given" in told) == (2, True)
+    both.write_text("level = 25\n")  # which is not another word for evaluate's alpha
+    _, out, _ = cli("evaluate", ".", "--config", both, "--alpha", "auto", "--print-config")
+    assert 'level = "25"' in out
+
+
 def test_apply_takes_a_config_too(cli, tmp_path: Path, tunable_file: Path):
     Image.new("RGB", (40, 30), "red").save(tmp_path / "in.png")
     config = tmp_path / "apply.toml"

@@ -7,7 +7,7 @@ import inspect
 import json
 import re
 import tomllib
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +19,7 @@ from tunectl.errors import UsageError
 from tunectl.text import read_text
 
 _OWN = ("config", "print_config")
+_RIVALS = (("alpha", "level"), ("steps", "minutes"))  # two ways to say one thing
 # As a path has it, which knows no double slash.
 _URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]+:)/(?P<rest>[^/].*)")
 
@@ -118,6 +119,8 @@ def configurable(command: Callable[..., None]) -> Callable[..., None]:
         values.pop("config")
         if "ctx" not in own:
             del values["ctx"]
+        for name in _beaten(ctx, own):
+            values[name] = ctx.params[name] = None
         _refuse_urls(values.values())
         if print_config:
             console.emit(resolved(ctx).encode(errors="backslashreplace"))
@@ -126,6 +129,17 @@ def configurable(command: Callable[..., None]) -> Callable[..., None]:
 
     takes(wrapper, {**own, **shared}.values())
     return wrapper
+
+
+def _beaten(ctx: typer.Context, own: Mapping[str, inspect.Parameter]) -> list[str]:
+    """The file's options that a flag says in another way."""
+
+    def source(name: str) -> str:
+        found = ctx.get_parameter_source(name)
+        return found.name if found and own[name].default is None else ""
+
+    pairs = [(a, b) for pair in _RIVALS for a, b in (pair, pair[::-1]) if {a, b} <= own.keys()]
+    return [b for a, b in pairs if (source(a), source(b)) == ("COMMANDLINE", "DEFAULT_MAP")]
 
 
 def _refuse_urls(values: Iterable[Any]) -> None:
