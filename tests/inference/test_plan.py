@@ -11,8 +11,9 @@ from PIL import Image
 from tunectl.errors import PictureError, ResourceError, UsageError
 from tunectl.images import plugins
 from tunectl.inference.job import PIPE, Asked, Job
-from tunectl.inference.plan import Layout, Shard, plan
+from tunectl.inference.plan import Layout, plan
 from tunectl.inference.settle import check_targets, decide, settle
+from tunectl.inference.shard import Shard
 
 PNG = b"\x89PNG\r\n\x1a\n"
 AUTO = [Asked()]

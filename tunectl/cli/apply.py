@@ -185,8 +185,9 @@ def apply(
         from tunectl.inference.find import find_model
         from tunectl.inference.job import PIPE
         from tunectl.inference.manifest import Manifest
-        from tunectl.inference.plan import Layout, Shard, unread
+        from tunectl.inference.plan import Layout, unread
         from tunectl.inference.settle import decide
+        from tunectl.inference.shard import Shard
 
         if PIPE in inputs or output == PIPE:
             _check_pipes(PIPE in inputs, output == PIPE, as_json, manifest)

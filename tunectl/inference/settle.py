@@ -13,7 +13,8 @@ from tunectl.images.plugins import PACKAGES, opener
 from tunectl.inference.job import Asked, Job, with_number
 from tunectl.inference.manifest import RESTORED, UP_TO_DATE, Manifest
 from tunectl.inference.places import exists, full_name, is_remote, key_of, stamps
-from tunectl.inference.plan import Layout, Shard, plan
+from tunectl.inference.plan import Layout, plan
+from tunectl.inference.shard import Shard
 
 POLICIES = ("error", "skip", "overwrite", "rename")
 
