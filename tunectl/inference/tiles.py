@@ -16,6 +16,9 @@ from tunectl.errors import PictureError
 # of samples. Windows stay above that, so that a rounding tie falls the same way in every window.
 SMALLEST_SIDE = 256
 SMALLEST_AREA = SMALLEST_SIDE**2
+# With AMX the convolutions that halve a map do so below 104 samples a row, and the last of them
+# sees two for each sample of the coarsest map.
+SMALLEST_COARSE = 52
 STRIP = 64  # rows of a shrunken picture that are made at once
 
 Step = Callable[[Tensor, Tensor | None], Tensor]
@@ -54,7 +57,7 @@ class Grid:
         """The windows' rows and columns for a picture, past its end by less than the stride.
 
         Windows of one picture have one size, at most `tile` a side (more only where a side of
-        SMALLEST_SIDE or twice the halo asks for it). A window is cut where the picture ends, so
+        SMALLEST_SIDE, SMALLEST_COARSE or twice the halo asks for it). A window is cut where the picture ends, so
         that the network sees the same border as untiled.
         """
         sides = [max(-(-size // self.stride), 2) * self.stride for size in (height, width)]
@@ -62,7 +65,8 @@ class Grid:
 
     def _spans(self, size: int, other: int) -> list[Span]:
         stride, halo = self.stride, self.halo
-        least = max(SMALLEST_SIDE, SMALLEST_AREA // other, 2 * halo + stride)
+        least = max(SMALLEST_SIDE, SMALLEST_COARSE * stride, SMALLEST_AREA // other)
+        least = max(least, 2 * halo + stride)
         tile = -(-max(self.tile // stride * stride, least) // stride) * stride
         if size <= tile:
             return [Span(0, size, 0, size)]
