@@ -64,14 +64,14 @@ def tiff(
     tags: dict[int, tuple[int, list[int]]] | None = None,
     more_pages: tuple[np.ndarray, ...] = (),
 ) -> bytes:
-    """A TIFF of (H, W, C) samples; `tags` adds (type, numbers) by tag, of BYTE, SHORT or
-    LONG, or takes the tag away where there are no numbers."""
+    """A TIFF of (H, W, C) samples; `tags` adds (type, numbers) by tag, of BYTE, SHORT, LONG
+    or RATIONAL, or takes the tag away where there are no numbers."""
     data = bytearray(({"<": b"II", ">": b"MM"}[order]) + struct.pack(order + "HI", 42, 0))
     pointer = 4
     for page in (samples, *more_pages):
         height, width, channels = page.shape
         kind = page.dtype.kind
-        colours = {1: 1, 2: 1, 3: 3, 4: 3}[channels]
+        colours = {1: 1, 2: 1, 3: 3, 4: 3, 5: 4}[channels]
         planes = [page[..., i : i + 1] for i in range(channels)] if planar else [page]
         offsets, counts = [], []
         for plane in planes:
@@ -128,10 +128,12 @@ def _directory(entries: dict[int, tuple[int, list[int]]], order: str, at: int) -
     behind = b""
     after = at + 2 + 12 * len(entries) + 4
     for tag, (kind, numbers) in sorted(entries.items()):
-        data = struct.pack(order + str(len(numbers)) + {1: "B", 3: "H", 4: "I"}[kind], *numbers)
+        code = {1: "B", 3: "H", 4: "I", 5: "I"}[kind]
+        data = struct.pack(order + str(len(numbers)) + code, *numbers)
         if len(data) > 4:
             place = struct.pack(order + "I", after + len(behind))
             behind += data + bytes(len(data) % 2)
             data = place
-        table += struct.pack(order + "HHI", tag, kind, len(numbers)) + data.ljust(4, b"\0")
+        count = len(numbers) // 2 if kind == 5 else len(numbers)  # pairs
+        table += struct.pack(order + "HHI", tag, kind, count) + data.ljust(4, b"\0")
     return table + bytes(4) + behind

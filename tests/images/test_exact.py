@@ -197,6 +197,25 @@ def test_colours_multiplied_by_opacity_are_made_straight_and_told():
     assert "straight" in picture.notes[0]
     with pytest.raises(PictureError, match="multiplied"):
         read_picture(handmade.tiff(samples, planar=True, tags={338: (3, [1])}))
+    five = np.concatenate([samples, samples[..., :1]], axis=2)
+    with pytest.raises(PictureError, match="multiplied"):  # libvips would wipe its inks
+        read_picture(handmade.tiff(five, photometric=5, tags={338: (3, [1]), 332: (3, [1])}))
+    floats = np.random.default_rng(0).random((12, 17, 2)).astype(np.float32)
+    with pytest.raises(PictureError, match="multiplied"):
+        read_picture(handmade.tiff(floats, tags={338: (3, [1])}))
+
+
+def test_channels_that_are_no_colours_are_not_taken_for_them():
+    for samples, photometric, tags in (
+        (DEEP, 1, {338: (3, [0, 0, 0])}),  # of a satellite
+        (LOW[..., :3], 1, {338: (3, [0, 0])}),
+        (LOW, 5, {338: (3, []), 332: (3, [2])}),  # inks of one's own
+    ):
+        with pytest.raises(PictureError, match="not those of its colours"):
+            read_picture(handmade.tiff(samples, photometric=photometric, tags=tags))
+    with pytest.raises(PictureError, match="samples of 12 bits") as error:
+        read_picture(handmade.tiff(DEEP[..., :1], tags={258: (3, [12])}))
+    assert "damaged" not in error.value.message
 
 
 def test_a_packing_that_is_not_unpacked_is_named():

@@ -70,6 +70,43 @@ def test_a_later_frame_comes_with_what_lies_below_it():
         assert np.array_equal(read_picture(data, frame=1).pixels, np.asarray(patch))
 
 
+def test_a_heics_frames_are_numbered_in_the_files_order(tmp_path: Path):
+    heif = pytest.importorskip("pillow_heif")
+    file = heif.HeifFile()
+    shades = (20, 120, 220)
+    for shade in shades:
+        file.add_from_pillow(Image.new("RGB", (64, 48), (shade, shade, shade)))
+    file.save(tmp_path / "a.heic", primary_index=2)
+    for i, shade in enumerate(shades):
+        pixels = read_picture(tmp_path / "a.heic", frame=i).pixels.astype(int)
+        assert np.abs(pixels - shade).max() < 5
+
+
+def test_a_picture_before_an_animation_is_a_frame_too():
+    still, first, second = (Image.new("RGB", (17, 12), (shade, 0, 0)) for shade in (50, 100, 150))
+    for more in ([first], [first, second]):
+        data = saved(still, "PNG", save_all=True, append_images=more, default_image=True)
+        with pytest.raises(PictureError, match=rf"several frames \({len(more) + 1}\)"):
+            read_picture(data)
+        for i, frame in enumerate([still, *more]):
+            assert np.array_equal(read_picture(data, frame=i).pixels, np.asarray(frame))
+
+
+@pytest.mark.parametrize("count", [0, 1 << 31 | 1])
+def test_an_animation_of_no_frames_is_a_still(count):
+    chunk = handmade.chunk(b"acTL", count.to_bytes(4, "big") + bytes(4))
+    assert np.array_equal(read_picture(handmade.png(RGB, before=chunk)).pixels, RGB)
+
+
+def test_a_gray_palette_keeps_a_profile_of_colours():
+    gray = Image.fromarray(RGB[..., 0]).convert("P")
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for options in ({}, {"save_all": True, "append_images": [gray.rotate(180)]}):
+        for icc in (None, profile):
+            picture = read_picture(saved(gray, "PNG", icc_profile=icc, **options), frame=0)
+            assert (picture.pixels.shape[2], picture.icc) == (3 if icc else 1, icc)
+
+
 def test_a_single_frame_needs_no_number_and_takes_0():
     data = saved(FRAMES[0], "PNG")
     assert np.array_equal(read_picture(data, frame=0).pixels, read_picture(data).pixels)
@@ -310,6 +347,9 @@ def test_heic(tmp_path: Path):
     assert (found[0x010F], found[0x0112]) == ("a maker", 1)
     with pytest.raises(PictureError):
         read_picture((tmp_path / "a.heic").read_bytes()[:300])
+    stale = b'<x tiff:Orientation="6"/>'  # XMP of a program that turned pixels and EXIF alone
+    write_picture(tmp_path / "b.heic", Picture(smooth.copy(), xmp=stale))
+    assert read_picture(tmp_path / "b.heic").pixels.shape == smooth.shape
 
 
 def test_jpeg_xl(tmp_path: Path):
@@ -335,6 +375,13 @@ def test_jpeg_xl(tmp_path: Path):
             read_picture(tmp_path / "a.jxl", max_pixels=9)
     with pytest.raises(PictureError):
         read_picture((tmp_path / "a.jxl").read_bytes()[:60])
+    Image.fromarray(RGB).save(tmp_path / "turned.jpg", quality=95, exif=exif)
+    with Image.open(tmp_path / "turned.jpg") as turned:
+        turned.save(tmp_path / "held.jxl", lossless_jpeg=True)
+    held = read_picture(tmp_path / "held.jxl")  # a JPEG in it, which the decoder does not turn
+    assert np.array_equal(held.pixels, read_picture(tmp_path / "turned.jpg").pixels)
+    found.load(held.exif)
+    assert found[0x0112] == 6
     deep = io.BytesIO()
     Image.fromarray(RGB[..., 0].astype(np.uint16) * 256).save(deep, "JXL", lossless=True)
     with pytest.raises(PictureError, match="16 bits"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 
 import handmade
@@ -105,6 +106,10 @@ def test_what_lies_behind_a_jpeg_is_told(progressive):
     words = b"\0\0\x01\x0aImage_UTC_Data" + bytes(range(200)) + b"SEFT"
     for harmless in (b"", bytes(5000), b"\xff" * 500, b"\xff\xd9", b"padding", words):
         assert not read_picture(data + harmless).notes
+    film = FILM + b"\xff\xe5\x20\0" + bytes(9000)  # what looks like a segment is none there
+    assert read_picture(data + film).lost == [
+        f"the {len(film):,} bytes behind its picture (a film?)"
+    ]
     (note,) = read_picture(data + FILM).notes
     assert note == f"the {len(FILM):,} bytes behind its picture (a film?) were left out"
     assert around.lost(data + FILM + b"SEFT", None)
@@ -151,6 +156,49 @@ def test_paths_of_a_tiff_are_told_and_its_iptc_is_found_among_the_resources():
         assert (picture.lost, picture.iptc) == (lost, records)
 
 
+def segment(number: int, content: bytes) -> bytes:
+    return bytes((0xFF, 0xE0 + number)) + (2 + len(content)).to_bytes(2, "big") + content
+
+
+def test_what_only_a_camera_reads_is_told():
+    heat = segment(1, b"FLIR\0\1\0\0" + bytes(5000))
+    words = segment(15, b"Q 80") + segment(3, b"META" + bytes(60)) + segment(12, b"Ducky" * 500)
+    picture = read_picture(saved(Image.fromarray(SMALL), "JPEG", extra=heat + words))
+    assert picture.lost == ["the 5,076 bytes that only its camera's maker reads"]
+    exif = Image.Exif()
+    exif[0x010E] = "a" * 3000
+    around_it = {"exif": exif, "icc_profile": bytes(4000), "xmp": b"<x/>" * 900}
+    plain = saved(Image.fromarray(SMALL), "JPEG", extra=words, comment=b"c" * 2000, **around_it)
+    assert not read_picture(plain).lost
+
+
+def test_pictures_inside_a_tiff_are_told_but_for_smaller_copies():
+    assert read_picture(nested(0, 2)).lost == ["its further pictures"]
+    other = bytearray(nested(0, 2))
+    reader = ifd.Reader(io.BytesIO(other))
+    inner = ifd.numbers(reader.read(reader.first)[INNER], reader.order)[0]
+    at = reader.place(inner, PURPOSE)
+    other[at : at + 4] = (1).to_bytes(4, "little")
+    assert not read_picture(bytes(other)).lost
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
+def test_pixels_that_are_not_square_are_told(kind):
+    for x, y in ((10, 11), (7, 7)):
+        if kind == "PNG":
+            chunk = handmade.chunk(b"pHYs", struct.pack(">IIB", x, y, 0))
+            data = handmade.png(SMALL, before=chunk)
+        elif kind == "JPEG":
+            data = bytearray(saved(Image.fromarray(SMALL), "JPEG"))
+            data[13:18] = struct.pack(">BHH", 0, x, y)
+        else:
+            density = {282: (5, [x, 1]), 283: (5, [y, 1]), 296: (3, [1])}
+            data = handmade.tiff(SMALL, tags=density)
+        assert read_picture(bytes(data)).lost == ["the proportions of its pixels"] * (x != y)
+    whole = {282: (3, [10]), 283: (3, [11]), 296: (3, [1])}  # as some write it
+    assert not read_picture(handmade.tiff(SMALL, tags=whole)).lost
+
+
 def test_layers_of_a_tiff_are_told():
     picture = read_picture(handmade.tiff(SMALL, tags={37724: (4, [7] * 100)}))
     assert picture.lost == ["its layers"]
@@ -189,6 +237,10 @@ def test_what_lies_beside_a_heic_or_an_avif_is_told(kind):
         (box(b"free", bytes(9)), None),
     ):
         assert read_picture(data + more).lost == ([lost] if lost else [])
+    jxl = b"".join((box(b"JXL ", b"\r\n\x87\n"), box(b"jhgm", bytes(9)), box(b"brob", b"Exif")))
+    assert boxes.lost(io.BytesIO(jxl)) == ["its gain map"]
+    packed = box(b"brob", b"xml " + bytes(9)) + box(b"jumb", box(b"jumd", b"c2pa" + bytes(12)))
+    assert boxes.lost(io.BytesIO(packed)) == ["its packed XMP", "its content credentials"]
     size = int.from_bytes(data[:4], "big")
     brands = box(b"ftyp", data[8:size] + b"tmap")
     assert boxes.lost(io.BytesIO(brands + data[size:])) == ["its gain maps"]
@@ -196,8 +248,9 @@ def test_what_lies_beside_a_heic_or_an_avif_is_told(kind):
 
 def test_credentials_of_a_jpeg_and_a_png_are_told():
     manifest = b"JP\0\1\0\0\0\1" + box(b"jumb", box(b"jumd", b"c2pa" + bytes(20)))
-    segment = b"\xff\xeb" + (2 + len(manifest)).to_bytes(2, "big") + manifest
-    jpeg = saved(Image.fromarray(SMALL), "JPEG", extra=segment)
+    more = manifest[:4] + b"\0\0\0\2" + bytes(3000)  # the same box goes on
+    extra = segment(11, manifest) + segment(11, more)
+    jpeg = saved(Image.fromarray(SMALL), "JPEG", extra=extra)
     png = handmade.png(SMALL, before=handmade.chunk(b"caBX", manifest))
     for data in (jpeg, png):
         assert read_picture(data).lost == ["its content credentials"]

@@ -289,6 +289,23 @@ def test_tags_that_a_format_has_no_place_for_are_told(monkeypatch: pytest.Monkey
     assert not any(outcome.notes for outcome in outcomes(listed, strip_metadata=True))
 
 
+def test_a_picture_that_changes_while_it_is_restored_is_not_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    (job,) = jobs(1)
+    (settled,) = settle([replace(job, output=job.source)], "error")
+
+    def meanwhile(model: object, picture: Picture, strength: Strength, _: object) -> Restored:
+        Image.fromarray(PIXELS[:4]).save(job.source)
+        return Restored(picture, 0.3, 12.0, True)
+
+    monkeypatch.setattr(batch, "restore", meanwhile)
+    (outcome,) = outcomes([settled])
+    assert (outcome.status, "has changed since" in str(outcome.error)) == ("failed", True)
+    assert read_picture(job.source).pixels.shape[0] == 4
+    assert os.listdir(job.source.parent) == [job.source.name]
+
+
 def test_a_picture_that_has_changed_since_is_not_restored_in_its_place():
     """Another run, begun before this one ended, may have restored it already."""
     (job,) = jobs(1)

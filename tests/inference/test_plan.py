@@ -180,6 +180,14 @@ def test_results_that_got_a_number_are_no_inputs():
     assert [job.target for job in named] == ["in/a_clean_2_clean.png"]
 
 
+def test_pictures_where_the_results_go_are_told(here: Path):
+    pictures("in/a.png", "in/out/a.png", "in/out/mine.png", "in/out/more/mine.png")
+    said: list[str] = []
+    jobs = plan(["in"], AUTO, Layout("in/out"), say=said.append)
+    assert pairs(jobs) == {"in/a.png": "in/out/a.png"}
+    assert said == ["left alone: 2 more in in/out, where results go"]
+
+
 def test_results_of_earlier_runs_are_no_inputs(here: Path):
     pictures("in/a.png", "in/a_x.png", "out/a.png")
     made = {"in/a_x.png": str(here / "in/a.png"), "out/a.png": "gone"}

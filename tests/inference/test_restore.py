@@ -76,6 +76,19 @@ def test_hidden_colours_stay_and_do_not_bleed(model: Model):
     assert np.array_equal(*outputs)
 
 
+def test_a_level_is_not_told_from_hidden_colours(model: Model, monkeypatch: pytest.MonkeyPatch):
+    seen: list[np.ndarray] = []
+    monkeypatch.setattr(model, "estimate", lambda pixels, *_: seen.append(pixels) or 20.0)
+    opacity = np.full((90, 100), 255, np.uint8)
+    opacity[20:50, 30:70] = 0
+    for hidden in (0, 255):
+        pixels = noisy()
+        pixels[opacity == 0] = hidden
+        restore(model, Picture(pixels, opacity), Strength())
+    assert np.array_equal(*seen)
+    assert np.array_equal(seen[0][opacity > 0], noisy()[opacity > 0])
+
+
 def test_opaque_pictures_are_run_as_they_are(model: Model):
     pixels = noisy()
     opaque = restore(model, Picture(pixels, np.full((90, 100), 255, np.uint8)), Strength(0.8))

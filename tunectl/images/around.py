@@ -17,6 +17,16 @@ _MORE_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 _JUMBF, _CREDENTIALS = b"jumb", b"c2pa"
 _MOST = (1 << 16) - 3 - len(_PHOTOSHOP)  # bytes of resources in a segment
 _LONGEST_HEAD = 128  # bytes that tell what a segment is
+# Segments that are read here, told of otherwise, or about how the file was coded.
+_KNOWN = {
+    0xE0: (b"JFIF\0", b"JFXX\0"),
+    _APP1: (b"Exif\0", b"http://ns.adobe.com/xap/1.0/\0", _MORE_XMP),
+    0xE2: (b"ICC_PROFILE\0", b"MPF\0"),
+    0xEC: (b"Ducky",),
+    _APP13: (_PHOTOSHOP, b"Adobe_CM"),
+    0xEE: (b"Adobe",),
+}
+_WORDS = 1 << 10  # bytes of further ones; fewer are words, not heat, depth or another view
 _LEAST = 64  # bytes behind a picture; fewer are a camera's padding
 _SAMSUNG, _FILM, _JPEG = b"SEFT", b"ftyp", b"\xff\xd8\xff"
 _ENTRIES, _ENTRY, _KIND, _PREVIEW = 0xB002, 16, 0xFFFFFF, 0x01  # of CIPA DC-007's index
@@ -33,8 +43,21 @@ def lost(data: bytes, index: bytes | None) -> list[str]:
     parts = [(kind, data[at : at + _LONGEST_HEAD]) for kind, at, _ in _segments(data)]
     if any(kind == _APP1 and head.startswith(_MORE_XMP) for kind, head in parts):
         found.append("the extension of its XMP")
-    if any(kind == _APP11 and _JUMBF in head and _CREDENTIALS in head for kind, head in parts):
+    boxes = {  # of JUMBF, by their number, under which one goes on in the next segment
+        head[2:4]
+        for kind, head in parts
+        if kind == _APP11 and _JUMBF in head and _CREDENTIALS in head
+    }
+    if boxes:
         found.append("its content credentials")
+    size = 0
+    for kind, at, end in _segments(data):
+        known = data.startswith(_KNOWN.get(kind, ()), at)
+        known = known or (kind == _APP11 and data[at + 2 : at + 4] in boxes)
+        if 0xE0 <= kind < 0xF0 and not known:
+            size += end - at
+    if size >= _WORDS:
+        found.append(f"the {size:,} bytes that only its camera's maker reads")
     if index is not None:
         if _holds_more_than_previews(index):
             found.append("its further pictures (a gain map, or other views)")
@@ -101,5 +124,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
             return
         size = 0 if kind in (_ALONE, _END) else max(2, int.from_bytes(data[at : at + 2], "big"))
         yield kind, at + min(size, 2), at + size
+        if kind == _END:
+            return
         at += size
         coded = coded or kind == _START

@@ -11,7 +11,7 @@ _MOST = 1 << 16
 _CREDENTIALS = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")  # C2PA's, of a box "uuid"
 _SRGB = (b"\0\x01\0\x0d", b"\0\x01\0\x01")  # or BT.709, which is taken for it
 _UNTOLD = 2
-_GAIN_MAP = b"tmap"
+_GAIN_MAP, _C2PA = b"tmap", b"c2pa"
 
 
 def boxes(file: BinaryIO, at: int = 0, end: int | None = None) -> Iterator[tuple[bytes, int, int]]:
@@ -36,12 +36,18 @@ def boxes(file: BinaryIO, at: int = 0, end: int | None = None) -> Iterator[tuple
 
 
 def lost(file: BinaryIO) -> list[str]:
-    """What of a HEIC or AVIF nobody here keeps, beside what its decoder tells of."""
+    """What of a HEIC, AVIF or JPEG XL nobody here keeps, beside what its decoder tells of."""
     found = []
     for kind, start, end in boxes(file):
         file.seek(start)
         if kind == b"ftyp" and _GAIN_MAP in file.read(min(end - start, 1 << 10)):
             found.append("its gain maps")
+        elif kind == b"jhgm":
+            found.append("its gain map")
+        elif kind == b"brob" and file.read(4) == b"xml ":
+            found.append("its packed XMP")
+        elif kind == b"jumb" and _C2PA in file.read(min(end - start, 1 << 10)):
+            found.append("its content credentials")
         elif kind == b"mpvd":
             found.append("its film and sound")
         elif kind == b"uuid" and file.read(16) == _CREDENTIALS:

@@ -55,6 +55,7 @@ def read(file: BinaryIO, kind: str, ask: Ask) -> Picture:
     pixels, alpha = _planes(_frame(image, ask), ask)
     info = image.info
     tags = metadata.Tags(info.get("icc_profile"), info.get("exif"), info.get("xmp", xmp))
+    tags.damaged = info.get("icc_profile", b"") is None  # Pillow's word for one in bad parts
     if kind == "JPEG":
         file.seek(0)
         data = file.read()
@@ -65,12 +66,14 @@ def read(file: BinaryIO, kind: str, ask: Ask) -> Picture:
     if kind == "BMP" or info.get("jfif_unit") in (1, 2):  # else Pillow makes up 72
         tags.dpi = info.get("dpi")
     picture = metadata.take_over(Picture(pixels, alpha, format=kind), tags)
-    if kind == "JXL":
-        picture.exif = metadata.upright(picture.exif)  # its decoder turned it
+    if kind == "JXL" and not getattr(image, "jpeg", False):
+        picture.exif = metadata.upright(picture.exif)  # its decoder turned it, but for a JPEG in it
     picture.tables = getattr(image, "quantization", None)
     if kind == "JPEG":
         picture.lost += around.lost(data, info.get("mp"))
-    if kind in boxes.HOLDERS:
+        if info.get("jfif_unit") == 0 and len(set(info.get("jfif_density", ()))) > 1:
+            picture.lost.append(metadata.PROPORTIONS)
+    if kind in boxes.HOLDERS or kind == "JXL":
         picture.lost += boxes.lost(file)
     if info.get("depth_images") or info.get("aux"):  # of a HEIC
         picture.lost.append("its depth and auxiliary pictures")
@@ -95,7 +98,7 @@ def _header(file: BinaryIO, opener: plugins.Opener, ask: Ask) -> ImageFile.Image
 
 def _frame(image: ImageFile.ImageFile, ask: Ask) -> Image.Image:
     frame = ask.choose(getattr(image, "n_frames", 1))
-    if frame:
+    if frame != image.tell():  # a HEIC begins with its main picture, wherever that is
         image.seek(frame)
         ask.check_size(*image.size)
     image.load()
@@ -116,7 +119,8 @@ def _planes(image: Image.Image, ask: Ask) -> tuple[NDArray[Any], NDArray[Any] | 
     clear = "transparency" in image.info  # one colour or palette entries
     if mode in ("P", "PA"):
         array = np.asarray(image.convert("RGBA" if clear or mode == "PA" else "RGB"))
-        return gray_if_gray(array[..., :3]), array[..., 3] if array.shape[2] == 4 else None
+        opacity = array[..., 3] if array.shape[2] == 4 else None
+        return gray_if_gray(array[..., :3], bool(image.info.get("icc_profile"))), opacity
     if mode in ("1", "L"):
         image = image.convert("LA" if clear else "L")
     elif mode == "RGB" and clear:
@@ -131,6 +135,7 @@ def _planes(image: Image.Image, ask: Ask) -> tuple[NDArray[Any], NDArray[Any] | 
     return array, None
 
 
-def gray_if_gray(pixels: NDArray[Any]) -> NDArray[Any]:
-    """One channel of a picture drawn from a palette, if all that it shows is gray."""
-    return pixels[..., :1] if is_gray(pixels) else pixels
+def gray_if_gray(pixels: NDArray[Any], profiled: bool = False) -> NDArray[Any]:
+    """One channel of a picture drawn from a palette, if all that it shows is gray, and no profile,
+    which would be one of colours, says what that is."""
+    return pixels[..., :1] if is_gray(pixels) and not profiled else pixels

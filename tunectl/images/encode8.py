@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import re
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ _LOSSLESS = ("WEBP", "JXL", "BMP")  # unless a quality is given
 _DENSE = ("JPEG", "BMP")  # say how dense pixels are by themselves; others may in EXIF
 _TURNED = ("BMP", "JXL")  # hold no orientation that viewers follow: turned before
 _REBUILT = ("AVIF", "HEIF")  # their encoders take the tags apart, which damaged ones may not bear
+_TURN_OF_XMP = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>\s*))\d")
 
 
 def encode(picture: Picture, kind: str, quality: int | str, name: str) -> bytes:
@@ -33,7 +35,7 @@ def encode(picture: Picture, kind: str, quality: int | str, name: str) -> bytes:
     if kind in _TURNED:
         pixels = upright(pixels, metadata.orientation(exif))
         exif = metadata.upright(exif)
-    elif kind in _REBUILT and not _can_be_rebuilt(exif):
+    elif not bears(kind, exif):
         exif = metadata.only_what_shows(exif, picture.icc is not None)
     if kind == "JXL" and picture.icc and not metadata.is_srgb(picture.icc):
         raise PictureError(f"{name}: the JPEG XL package writes no profile", "write a PNG instead")
@@ -45,7 +47,7 @@ def encode(picture: Picture, kind: str, quality: int | str, name: str) -> bytes:
         if exif:
             options["exif"] = exif
         if picture.xmp:
-            options["xmp"] = picture.xmp
+            options["xmp"] = _turned_alike(picture.xmp, exif) if kind == "HEIF" else picture.xmp
     if picture.iptc and kind == "JPEG":
         options["extra"] = around.segments_of_iptc(picture.iptc)
     if picture.comment and kind == "JPEG":
@@ -117,8 +119,14 @@ def _usual_tables(quality: int) -> dict[int, list[int]]:
     return JpegImagePlugin.JpegImageFile(file).quantization
 
 
-def _can_be_rebuilt(exif: bytes | None) -> bool:
-    if exif is None:
+def _turned_alike(xmp: bytes, exif: bytes | None) -> bytes:
+    """XMP that turns the picture as EXIF does: HEIC's encoder follows either."""
+    return _TURN_OF_XMP.sub(rb"\g<1>%d" % metadata.orientation(exif), xmp)
+
+
+def bears(kind: str, exif: bytes | None) -> bool:
+    """Whether the encoder of `kind` can take these tags; else only what shows is written."""
+    if exif is None or kind not in _REBUILT:
         return True
     tags = Image.Exif()
     try:

@@ -17,6 +17,7 @@ from tunectl.images.picture import Picture
 
 COLOUR_SPACE, SRGB, INTEROP_INDEX = 40961, 1, 1
 ORIENTATION, X_DENSITY, Y_DENSITY, DENSITY_UNIT = 274, 282, 283, 296
+PROPORTIONS = "the proportions of its pixels"  # where they are not square
 _PREFIX = b"Exif\0\0"
 _THUMBNAIL_OFFSETS = (513, 273)  # where a thumbnail's bytes start: as JPEG, as strips
 _THUMBNAIL_LENGTHS = (514, 279)

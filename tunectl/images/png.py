@@ -11,18 +11,19 @@ from typing import BinaryIO
 
 import numpy as np
 
-from tunectl.images.metadata import Tags
+from tunectl.images.metadata import PROPORTIONS, Tags
 from tunectl.images.picture import Picture
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _NEARLY = 200  # of 100,000: programs round in their own ways
 _HEAD = len(SIGNATURE) + 25  # signature and IHDR
 _MOST_CHUNKS = 1 << 20
+_MOST_FRAMES = 1 << 31  # beyond it readers take the picture for a still
 _MOST_TEXT = 16 << 20  # of one chunk's content, unpacked
 COLOUR = (b"cICP", b"sRGB", b"gAMA", b"cHRM", b"mDCV", b"cLLI")
 TEXT = (b"iTXt", b"zTXt", b"tEXt")
 _CREDENTIALS = b"caBX"
-_WANTED = (b"acTL", b"iCCP", b"eXIf", b"pHYs", _CREDENTIALS, *TEXT, *COLOUR)
+_WANTED = (b"iCCP", b"eXIf", b"pHYs", _CREDENTIALS, *TEXT, *COLOUR)
 _SRGB = (b"\x01\x0d\0\x01", b"\x01\x01\0\x01")  # by numbers, or BT.709, which is taken for it
 _GAMMA, _CHROMATICITIES = 45455, (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)  # its
 _XMP = b"XML:com.adobe.xmp\0"
@@ -53,7 +54,7 @@ def read_header(file: BinaryIO) -> PngHeader:
     if (size, kind) != (13, b"IHDR"):
         raise ValueError("it does not start with its size")
     header = PngHeader(width, height, depth, palette=colour == 3, interlaced=lace != 0)
-    at = _HEAD
+    at, animated = _HEAD, False
     for _ in range(_MOST_CHUNKS):
         file.seek(at)
         size, kind = struct.unpack(">I4s", file.read(8).ljust(8, b"\0"))
@@ -61,6 +62,11 @@ def read_header(file: BinaryIO) -> PngHeader:
             raise ValueError("it is cut short")
         if kind == b"IEND":
             return header
+        if kind == b"acTL" and 0 < (count := int.from_bytes(file.read(4), "big")) <= _MOST_FRAMES:
+            header.frames, animated = count, True
+        elif kind == b"IDAT" and animated:  # before any frame begins: a picture of its own
+            header.frames += 1
+        animated = animated and kind not in (b"fcTL", b"IDAT")
         if kind in _WANTED and size <= _MOST_TEXT:
             try:
                 _take(header, kind, file.read(size))
@@ -71,15 +77,14 @@ def read_header(file: BinaryIO) -> PngHeader:
 
 
 def _take(header: PngHeader, kind: bytes, data: bytes) -> None:
-    if kind == b"acTL":
-        header.frames = max(1, int.from_bytes(data[:4], "big"))
-    elif kind == _CREDENTIALS:
+    if kind == _CREDENTIALS:
         header.lost.append("its content credentials")
     elif kind == b"eXIf":
         header.tags.exif = data
     elif kind == b"pHYs" and len(data) == 9:
         x, y, unit = struct.unpack(">IIB", data)
         header.tags.dpi = (x * 0.0254, y * 0.0254) if unit == 1 else None
+        header.lost += [PROPORTIONS] * (unit != 1 and x != y)
     elif kind == b"iCCP":
         header.tags.icc = _unpack(data[data.find(b"\0") + 2 :])
     elif kind == b"iTXt" and data.startswith(_XMP):

@@ -9,7 +9,16 @@ from pathlib import PurePath
 from typing import BinaryIO
 
 from tunectl.images import ifd
-from tunectl.images.tiff import DNG_VERSION, INNER, LAYERS, PHOTOMETRIC, PLACES, PURPOSE
+from tunectl.images.tiff import (
+    DNG_VERSION,
+    INNER,
+    LAYERS,
+    MOST_INNER,
+    PHOTOMETRIC,
+    PLACES,
+    PURPOSE,
+    REDUCED,
+)
 
 ENDINGS = {
     *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr"),
@@ -17,9 +26,7 @@ ENDINGS = {
     *(".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f", ".cap", ".dcs", ".k25", ".ptx"),
 }
 SKIPPED = PLACES | {LAYERS}
-REDUCED = 1  # the bit of a picture's purpose that says: a smaller one of another in the file
 SENSOR = {32803, 34892}  # photometric kinds: a filter array, linear raw
-MOST_INNER = 16  # directories that are looked into
 
 
 def is_raw(file: BinaryIO, kind: str | None, name: str) -> bool:

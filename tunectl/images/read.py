@@ -7,6 +7,7 @@ which decodes 8 bits a sample.
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,6 +21,7 @@ from tunectl.images.files import HEAD, opened, sniff
 from tunectl.images.guard import clear_errors
 from tunectl.images.picture import Picture
 from tunectl.images.raw import is_raw
+from tunectl.images.turn import same_way_up
 
 MAX_PIXELS = 2_000_000_000
 
@@ -53,6 +55,22 @@ def read_picture(
         raise PictureError(f"{name}: {error.strerror}", "check the file's name") from error
     picture.notes += [f"{what} were left out" for what in picture.lost]
     return picture
+
+
+def read_pair(first: Path, second: Path) -> tuple[Picture, Picture]:
+    """Two pictures of one scene with their samples the same way up; the tags are as they were.
+
+    Raises PictureError, also where their sizes differ.
+    """
+    pictures = read_picture(first), read_picture(second)
+    pixels = same_way_up(*pictures)
+    sizes = [f"{one.shape[1]} x {one.shape[0]}" for one in pixels]
+    if sizes[0] != sizes[1]:
+        raise PictureError(
+            f"{first} and {second} differ in size: {' and '.join(sizes)}", "give pairs of one size"
+        )
+    one, other = (replace(p, pixels=samples) for p, samples in zip(pictures, pixels, strict=True))
+    return one, other
 
 
 def read_rgb8(path: Path) -> NDArray[np.uint8]:
@@ -99,7 +117,7 @@ def _read_png(file: BinaryIO, ask: Ask) -> Picture:
     if header.frames == 1:
         pixels, alpha = deep.read_pixels(file, "PNG", ask.name)
         if header.palette:
-            pixels = decode8.gray_if_gray(pixels)
+            pixels = decode8.gray_if_gray(pixels, bool(header.tags.icc))
     elif header.depth == 16:
         raise PictureError(f"{ask.name}: is animated in 16 bits", "save the frame as a PNG")
     else:
@@ -120,6 +138,11 @@ def _read_tiff(file: BinaryIO, ask: Ask) -> Picture:
         pixels, alpha = _from_planes(file, pages[frame], header, ask.name)
     else:
         pixels, alpha = deep.read_pixels(file, "TIFF", ask.name, frame)
+        if pixels.shape[2] != tiff.COLOURS.get(header.photometric, pixels.shape[2]):
+            raise PictureError(
+                f"{ask.name}: has channels that are not those of its colours",
+                "keep its colours and one opacity at most",
+            )
     if header.photometric == tiff.FROM_WHITE and pixels.dtype.kind == "f":
         np.subtract(1, pixels, out=pixels)  # libvips turns whole numbers alone
     extra, alpha = (alpha, None) if header.opaque else (None, alpha)

@@ -30,12 +30,16 @@ _LAYOUT |= {INNER, 400}  # point to further directories
 _LAYOUT |= {RESOURCES, LAYERS}  # Photoshop's: the former a thumbnail; both as they were before
 _LAYOUT |= {DNG_VERSION, 50707}  # what is written is developed
 COLOURS = {0: 1, 1: 1, 2: 3, 5: 4}  # by photometric kind: gray from white, gray, RGB, CMYK
-FROM_WHITE, PALETTE, YCBCR, JPEG = 0, 3, 6, 7
+FROM_WHITE, RGB, PALETTE, INKS, YCBCR, JPEG = 0, 2, 3, 5, 6, 7
+REDUCED = 1  # the bit of a picture's purpose that says: a smaller one of another in the file
+MOST_INNER = 16  # directories that are looked into
+_BITS = {1, 2, 4, 8, 16, 32}  # a sample
 _DEFLATE = 8
 # By the libtiff in pyvips-binary.
 _NOT_UNPACKED = {34712: "JPEG 2000", 34887: "LERC", 34925: "LZMA", 50000: "zstd", 50001: "WebP"}
 _NOT_UNPACKED |= {50002: "JPEG XL", 52546: "JPEG XL"}
 _MOST_PAGES = 1 << 16
+_DENSITIES, _NO_UNIT = (metadata.X_DENSITY, metadata.Y_DENSITY), 1
 _STRIP = 4 << 20  # bytes of samples packed in one go
 _CLASSIC = (1 << 32) - (64 << 20)  # offsets of a classic TIFF reach so far, with room for tags
 
@@ -75,6 +79,14 @@ def read_header(file: BinaryIO, at: int) -> TiffHeader:
         return entry.data if isinstance(entry, ifd.Value) else None
 
     resources = raw(RESOURCES) or b""
+    lost = photoshop.lost(resources) + ["its layers"] * reader.has(at, LAYERS)
+    inner = ifd.numbers(found.get(INNER), reader.order)[:MOST_INNER]
+    if any(_is_whole(file, at) for at in inner):
+        lost.append("its further pictures")
+    x, y = (ifd.numbers(found.get(tag), reader.order) for tag in _DENSITIES)
+    fractions = len(x) == len(y) == 2
+    if fractions and number(metadata.DENSITY_UNIT, 2) == _NO_UNIT and x[0] * y[1] != y[0] * x[1]:
+        lost.append(metadata.PROPORTIONS)
     iptc = photoshop.iptc_records(raw(IPTC))
     if iptc:
         del found[IPTC]
@@ -93,9 +105,19 @@ def read_header(file: BinaryIO, at: int) -> TiffHeader:
         planes=number(CHANNELS, 1) if number(PLANES, 1) == 2 else 0,
         multiplied=number(EXTRA, 0) == 1,
         opaque=number(EXTRA, 2) == 0,
-        lost=photoshop.lost(resources) + ["its layers"] * reader.has(at, LAYERS),
+        lost=lost,
         tags=tags,
     )
+
+
+def _is_whole(file: BinaryIO, at: int) -> bool:
+    """Whether the picture in a directory inside another is no smaller copy."""
+    try:
+        reader = ifd.Reader(file)  # of its own: what is odd there harms nobody
+        purpose = ifd.numbers(reader.read(at, PLACES | {LAYERS}).get(PURPOSE), reader.order)
+    except ValueError:
+        return False
+    return not (purpose or [0])[0] & REDUCED
 
 
 def check(header: TiffHeader, name: str) -> None:
@@ -106,14 +128,17 @@ def check(header: TiffHeader, name: str) -> None:
         raise PictureError(
             f"{name}: has colours of TIFF kind {shown}", "convert it to RGB, CMYK or gray first"
         )
-    if header.bits > 32 or (header.floating and header.bits != 32):
+    if header.bits not in _BITS or (header.floating and header.bits != 32):
         raise PictureError(
             f"{name}: has {'floats' if header.floating else 'samples'} of {header.bits} bits",
             "convert it to 8 or 16 bits a sample, or to floats of 32 bits from 0 to 1",
         )
-    if header.planes and header.multiplied:
+    # Libvips takes 65535 for full opacity in gray and RGB of 16 bits, 1 in RGB of floats, and 255
+    # elsewhere.
+    deep_inks, floating_gray = shown == INKS and header.bits > 8, header.floating and shown != RGB
+    if header.multiplied and (header.planes or deep_inks or floating_gray):
         raise PictureError(
-            f"{name}: has planes that lie apart and are multiplied by its opacity",
+            f"{name}: has colours that are multiplied by its opacity",
             "save it with straight opacity",
         )
     if header.planes and header.planes - COLOURS.get(shown, 0) not in (0, 1):

@@ -85,11 +85,12 @@ def left_out(picture: Picture, kind: str, strip_metadata: bool = False) -> list[
         "colour tags": not (picture.icc or numbers) and png.other_than_srgb(picture.chunks),
         "resolution": picture.exif and metadata.lacks_density(picture.exif, picture.dpi),
         "further channel": picture.extra is not None,
+        "damaged tags": not encode8.bears(kind, picture.exif),
     }
     unheld = [part for part, kinds in _ONLY_IN.items() if kind not in kinds]
     return [
         f"its {part} {'were' if part.endswith('tags') else 'was'} left out"
-        for part in (*unheld, *_NONE_OF.get(kind, ()))
+        for part in (*unheld, *_NONE_OF.get(kind, ()), "damaged tags")
         if there[part]
     ]
 

@@ -175,13 +175,18 @@ def _restore(
 
 def _check_in_place(job: Job, source: _Source) -> None:
     picture = source.picture
-    if job.stamp is not None and job.stamp != source.stamp:  # another run may have restored it
-        raise ResourceError(f"{job.name}: has changed since the run began", "run the command again")
+    _check_unchanged(job, source.stamp)
     if job.in_place and picture.format == "GIF":
         raise PictureError(f"{job.name}: a GIF is not written", "write elsewhere with -o")
     if job.in_place and picture.lost:
         lost = " and ".join(picture.lost)
         raise PictureError(f"{job.name}: {lost} would be lost in place", "write elsewhere with -o")
+
+
+def _check_unchanged(job: Job, stamp: str | None) -> None:
+    """Raises ResourceError where somebody else wrote what is to be replaced."""
+    if job.stamp is not None and job.stamp != stamp:
+        raise ResourceError(f"{job.name}: has changed since the run began", "run the command again")
 
 
 def _write(
@@ -224,14 +229,17 @@ def _write_picture(
     if job.output is None:
         record(outcome)
         return replace(outcome, data=data)
+    path = job.output
 
     def just_before(stamp: str) -> None:
         nonlocal outcome
+        if job.stamp is not None:
+            _check_unchanged(job, places.stamp(path))
         seconds = outcome.seconds + time.perf_counter() - started
         outcome = replace(outcome, output_stamp=stamp, seconds=seconds)
         record(outcome)
 
-    write(job.output, data, just_before, job.new)
+    write(path, data, just_before, job.new)
     return outcome
 
 

@@ -62,10 +62,10 @@ def run(
 
     for job in jobs:
         if job.skip:
-            count(Outcome(job, "skipped"))
+            outcome = Outcome(job, "skipped")
+            record(outcome)
+            count(outcome)
     tasks = list(_tasks([job for job in jobs if not job.skip]))
-    if not tasks:
-        return tally
     model.forget()  # what is folded again where it is needed need not travel
     model.network.cpu()  # a worker may have no GPU
     _check_address(os.environ.get("RAY_ADDRESS", ""))

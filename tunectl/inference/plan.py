@@ -71,7 +71,8 @@ def plan(
     """
     one = _names_a_file(layout.output, inputs)
     _refuse_contradictions(inputs, asked, layout, one)
-    found = list(_find(_expanded(inputs), layout))
+    passed: list[Path] = []
+    found = list(_find(_expanded(inputs), layout, passed))
     if one and len(found) * len(asked) > 1:
         raise UsageError(
             f"{layout.output}: one file cannot take {len(found) * len(asked)} results",
@@ -87,6 +88,9 @@ def plan(
     jobs = [job for job in unlike.values() if job.source not in results]
     if results:
         say(f"left alone: {len(results)} of tunectl's own results")
+    made = {key_of(job.output) for job in jobs if job.output}
+    if others := {key_of(path) for path in passed} - made:
+        say(f"left alone: {len(others)} more in {layout.output}, where results go")
     if not jobs:
         raise UsageError(
             "there are no pictures among the inputs" + (" but such results" if results else ""),
@@ -160,7 +164,8 @@ def _expanded(inputs: Sequence[str]) -> list[str]:
     return found
 
 
-def _find(inputs: Sequence[str], layout: Layout) -> Iterator[_Found]:
+def _find(inputs: Sequence[str], layout: Layout, passed: list[Path]) -> Iterator[_Found]:
+    """What the inputs name; pictures where the results go are not of them, but `passed`."""
     for given in inputs:
         path = place(given)
         if given == PIPE:
@@ -171,7 +176,9 @@ def _find(inputs: Sequence[str], layout: Layout) -> Iterator[_Found]:
             results = _results_below(path, layout.output)
             for picture in pictures_below(path):
                 below = Path(str(picture.relative_to(path)))
-                if results is None or not below.is_relative_to(results):
+                if results is not None and below.is_relative_to(results):
+                    passed.append(picture)
+                else:
                     yield _Found(picture, below, False)
         elif is_file(path):
             yield _Found(path, Path(name_of(path)), True)

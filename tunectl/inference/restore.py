@@ -52,7 +52,7 @@ def restore(
         source = fill_transparent(source, picture.alpha)
     alpha, note = strength.alpha, None
     unasked = model.tunable and alpha is None and strength.alpha_map is None
-    evidence = as_seen(picture.pixels), picture.tables, None if hidden is None else ~hidden
+    evidence = as_seen(source), picture.tables, None if hidden is None else ~hidden
     if unasked:
         found = model.estimate(*evidence)
         alpha = model.alpha(found)

@@ -78,7 +78,7 @@ def evidence(
     `Evidence` has them, the latter by default what is not transparent."""
     colours, opacity = apart(pixels[..., None] if pixels.ndim == 2 else pixels)
     if seen is None and opacity is not None and not opacity.all():
-        seen = opacity > 0
+        seen, colours = opacity > 0, fill_transparent(colours, opacity)
     return Evidence(samples(colours), tables, seen)
 
 
