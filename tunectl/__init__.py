@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from tunectl.inference.load import load
     from tunectl.inference.model import Model
     from tunectl.inference.strength import Strength
+    from tunectl.inference.styles import set_styles
 
-__all__ = ["Model", "Strength", "TunectlError", "load"]
+__all__ = ["Model", "Strength", "TunectlError", "load", "set_styles"]
 
 
 def __getattr__(name: str) -> Any:
@@ -36,4 +37,8 @@ def __getattr__(name: str) -> Any:
         from tunectl.inference.strength import Strength
 
         return Strength
+    if name == "set_styles":
+        from tunectl.inference.styles import set_styles
+
+        return set_styles
     raise AttributeError(f"module 'tunectl' has no attribute {name!r}")

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,8 @@ class Header:
 
     A tunable model has a `tuner` and a `knob`. A plain one has neither, unless it was folded from
     a tuner whose inserted modules stay (AdaFM above 1x1, Dynamic-Net): then they say which.
-    `level` is the one a plain model was trained for, or the range it is blind to.
+    `level` is the one a plain model was trained for, or the range it is blind to; None where
+    nobody knows one.
     """
 
     network: Part
@@ -80,6 +82,13 @@ class Header:
         _expect("dtype", isinstance(self.dtype, str) and self.dtype in STORED)
         _expect("provenance", isinstance(self.provenance, dict))
         _expect("licence and card", isinstance(self.licence, str) and isinstance(self.card, str))
+
+
+def joint_licence(headers: Sequence[Header]) -> str:
+    """What all of them ask for together, as SPDX writes it; nothing where one does not say."""
+    words = [word for header in headers for word in header.licence.split(" AND ")]
+    words = [f"({word})" if " OR " in word and word[0] != "(" else word for word in words]
+    return " AND ".join(dict.fromkeys(words)) if all(words) else ""
 
 
 def check_stored(dtype: str) -> str:

@@ -46,7 +46,7 @@ class Knob:
         numbers = [*self.levels, self.power, *self.knots, *alphas, *levels]
         if not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
             raise ValueError("a knob's numbers must be finite")
-        if len(self.levels) != 2 or self.power <= 0 or self.way not in WAYS:
+        if len(set(self.levels)) != 2 or self.power <= 0 or self.way not in WAYS:
             raise ValueError("a knob has two levels, a positive power and a known way")
         if not 2 <= len(self.knots) <= MOST_KNOTS or len(self.calibration) > MOST_PAIRS:
             raise ValueError(f"a knob has 2 to {MOST_KNOTS} knots, at most {MOST_PAIRS} pairs")
@@ -60,7 +60,7 @@ class Knob:
 
     def within(self, level: float) -> float:
         """The level, or the nearest that the knob has between alpha 0 and 1."""
-        levels = [level for alpha, level in self._pairs() if alpha >= 0]
+        levels = [level for alpha, level in self.calibration if alpha >= 0]
         levels += self.level(0.0), self.level(1.0)
         return min(max(level, min(levels)), max(levels))
 
@@ -77,7 +77,9 @@ class Knob:
 
     def level(self, alpha: float) -> float:
         """The level that `alpha` was measured or scheduled for; that of the nearest end outside."""
-        alphas, levels = zip(*self._pairs(), strict=True)
+        if not self.calibration:
+            return self.scheduled_level(min(max(alpha, self.lowest), 1.0))
+        alphas, levels = zip(*self.calibration, strict=True)
         return _interpolate(alpha, list(alphas), list(levels))
 
     def alpha(self, level: float) -> float:
@@ -85,20 +87,17 @@ class Knob:
 
         Raises AlphaError outside the knob's range.
         """
-        pairs = sorted((pair_level, alpha) for alpha, pair_level in self._pairs())
-        levels, alphas = zip(*pairs, strict=True)
+        pairs = sorted((pair_level, alpha) for alpha, pair_level in self.calibration)
+        levels = [pair_level for pair_level, _ in pairs]
+        levels = levels or sorted((self.level(self.lowest), self.level(1.0)))
         if not levels[0] <= level <= levels[-1]:
             raise AlphaError(
                 f"level {level:g} lies outside this model's {levels[0]:g} to {levels[-1]:g}",
                 "choose a level inside, or --alpha 0 or 1 for the nearest end",
             )
-        return _interpolate(level, list(levels), list(alphas))
-
-    def _pairs(self) -> list[tuple[float, float]]:
-        if self.calibration:
-            return list(self.calibration)
-        steps = [i / 32 for i in range(-32 if self.lowest < 0 else 0, 33)]
-        return [(alpha, self.scheduled_level(alpha)) for alpha in steps]
+        if not pairs:
+            return min(max(self.lowest, self.scheduled_alpha(level)), 1.0)
+        return _interpolate(level, levels, [alpha for _, alpha in pairs])
 
 
 def is_share(symbol: str) -> bool:

@@ -21,7 +21,7 @@ from tunectl.header import Part, read_header
 WHERE = ["--data", ".", "-o", "x.safetensors"]
 RUN = ["train", "--steps", "1", *WHERE]
 COMMANDS = ["train", "finetune", "interpolate", "apply", "evaluate", "sweep", "inspect"]
-COMMANDS += ["convert", "export", "models"]
+COMMANDS += ["calibrate", "convert", "export", "models"]
 
 
 def modules_of(code: str) -> set[str]:

@@ -15,7 +15,7 @@ from tunectl.errors import AlphaError, UsageError
 from tunectl.header import Header, Part
 from tunectl.inference.load import load
 from tunectl.knob import Knob
-from tunectl.learning import jobs
+from tunectl.learning import jobs, loop, run
 from tunectl.learning.options import Options
 from tunectl.networks import NETWORKS, Network, build_network, norms_of, receptive_radius
 from tunectl.tuners import TUNERS, Mapped, Tunable, build_tuner
@@ -114,6 +114,9 @@ def test_weights_made_once_have_the_same_gradients(network, tuner, fields, half,
                 y.to(x.dtype).square().mean().backward()
         return [parameter.grad for parameter in model.parameters()]
 
+    if tuner == "adain":  # whose pieces have styles of their own
+        assert model.steps() is contextlib.nullcontext
+        return
     plain = gradients(contextlib.nullcontext)
     largest = max(float(gradient.abs().max()) for gradient in plain if gradient is not None)
     assert largest > 0
@@ -123,7 +126,7 @@ def test_weights_made_once_have_the_same_gradients(network, tuner, fields, half,
         assert (one is None) == (other is None)
         if one is not None:
             torch.testing.assert_close(one, other, rtol=1e-5, atol=near)
-    assert tuner == "adain" or sorted(calls) == [0, 0.5, 1]
+    assert sorted(calls) == [0, 0.5, 1]
 
 
 def test_a_style_a_picture_cannot_be_compiled():
@@ -222,8 +225,11 @@ def test_weights_are_piecewise_linear_in_alpha(network, tuner, fields):
 @every_pair
 @pytest.mark.parametrize("way", ["endpoint", "path"])
 def test_twenty_steps_move_the_output_and_nothing_of_the_base(
-    network, tuner, fields, way, photos: Path, tmp_path: Path, plain_base
+    network, tuner, fields, way, photos: Path, tmp_path: Path, plain_base, monkeypatch
 ):
+    if network != "unet":  # once is enough for what is the same for all
+        monkeypatch.setattr(loop, "VALIDATIONS", 1)
+        monkeypatch.setattr(run, "calibrate", lambda *_: ())
     base = plain_base(network)
     place = jobs.RunConfig(photos, tmp_path / "tuned.safetensors", device="cpu", precision="fp32")
     steps = Options(steps=20, batch=2, draws=1, patch=24, lr=1e-2, warmup=1)

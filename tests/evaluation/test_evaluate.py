@@ -14,7 +14,14 @@ from conftest import draw
 from PIL import Image
 
 from tunectl import checkpoint
-from tunectl.errors import CorruptError, DataError, ForeignError, TunectlError, UsageError
+from tunectl.errors import (
+    CorruptError,
+    DataError,
+    ForeignError,
+    PictureError,
+    TunectlError,
+    UsageError,
+)
 from tunectl.evaluation.cases import Degraded, Pairs
 from tunectl.evaluation.chart import Curve, draw_chart, ticks
 from tunectl.evaluation.metrics import psnr
@@ -108,7 +115,7 @@ def test_pairs_are_found_by_name(pairs: Path, tmp_path: Path):
         Image.open(pairs / f"1_{kind}.png").save(folder / "deep" / "a.png")
     assert torch.equal(next(Pairs(clean, noisy).at(None)).noisy, found[1].noisy)
     Image.new("RGB", (9, 9)).save(noisy / "deep" / "a.png")
-    with pytest.raises(DataError, match=r"differ in size: 48 x 41 and 9 x 9"):
+    with pytest.raises(PictureError, match=r"differ in size: 48 x 41 and 9 x 9"):
         Pairs(clean, noisy)
     (noisy / "deep" / "a.png").rename(noisy / "b.png")
     with pytest.raises(DataError, match="has no other half"):
@@ -190,9 +197,8 @@ def test_evaluate_prints_and_writes_tables(
     models = ["-m", tunable_file, "-m", plain_file, "--device", "cpu", "--limit", 2]
     files = [tmp_path / name for name in ("all.csv", "all.json", "curve.svg")]
     saves = ["--save", files[0], "--save", files[1], "--plot", files[2]]
-    code, table, err = cli(
-        "evaluate", photos, *models, "--level", "15,50", "-a", "0,calibrated", "--ssim", *saves
-    )
+    how = ["--level", "15,50", "-a", "0,calibrated", "--ssim", "--precision", "fp32"]
+    code, table, err = cli("evaluate", photos, *models, *how, *saves)
     assert (code, err.count("pictures of")) == (0, 3)
     header, _, *lines = table.splitlines()
     assert "2 pictures, PSNR in dB and SSIM over RGB; Gaussian noise" in header

@@ -8,7 +8,13 @@ from safetensors.torch import load_file, save_file
 from strangers import AuthorsAdaFM
 
 from tunectl import checkpoint
-from tunectl.errors import CheckpointError, ForeignError, IncompatibleError, UsageError
+from tunectl.errors import (
+    CheckpointError,
+    ForeignError,
+    IncompatibleError,
+    StrangerError,
+    UsageError,
+)
 from tunectl.foreign.convert import convert_file
 from tunectl.foreign.unpickle import weights_in
 from tunectl.inference.load import load
@@ -48,6 +54,8 @@ def test_adafm_files_that_cannot_be_converted(tmp_path: Path):
     torch.save(AuthorsAdaFM(1).state_dict(), path)
     with pytest.raises(UsageError, match="does not say which"):
         convert_file(path, made)
+    with pytest.raises(UsageError, match="75 is stronger than 15"):
+        convert_file(path, made, levels=(75, 15))
     torch.save(AuthorsAdaFM(1, channels=1).state_dict(), path)
     with pytest.raises(IncompatibleError, match="1 channel"):
         convert_file(path, made, levels=(15, 75))
@@ -83,6 +91,11 @@ def test_other_files_keep_their_names(tmp_path: Path):
         convert_file(tmp_path / "a.pth", tmp_path / "b.pth")
     with pytest.raises(CheckpointError, match="no such file"):
         convert_file(tmp_path / "no.pth", tmp_path / "b.safetensors")
+    with pytest.raises(CheckpointError, match=r"no\.safetensors"):
+        convert_file(tmp_path / "no.safetensors", tmp_path / "b.safetensors")
+    (tmp_path / "a.pth").rename(tmp_path / "model_best.pth.tar")
+    convert_file(tmp_path / "model_best.pth.tar", tmp_path / "b.safetensors")
+    assert load_file(tmp_path / "b.safetensors").keys() == weights.keys()
 
 
 class Harmful:
@@ -108,15 +121,16 @@ def test_the_table_of_weights_is_found_or_named():
     assert weights_in({"params": one, "params_ema": other})["w"] == 1
     assert weights_in({"params": one, "params_ema": other}, "params")["w"] == 0
     assert weights_in({"odd": other, "epoch": 3})["w"] == 1
+    assert weights_in({"state_dict": other, "best_psnr": torch.tensor(31.2)})["w"] == 1
     for content, key in (({"x": one, "y": other}, ""), ({"x": 1}, ""), (one, "z"), (5, "")):
         with pytest.raises(ValueError, match="no single table"):
             weights_in(content, key)
 
 
-def test_a_converted_model_of_ours_is_refused_nothing(tmp_path: Path):
+def test_a_converted_stranger_is_no_model_of_ours(tmp_path: Path):
     save_file({"a": torch.rand(2)}, tmp_path / "a.safetensors")
     convert_file(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
-    with pytest.raises(CheckpointError):
+    with pytest.raises(StrangerError, match="no tunectl header"):
         checkpoint.read(tmp_path / "b.safetensors")
 
 

@@ -98,6 +98,14 @@ def test_the_barrier_of_our_own_models(tmp_path: Path, plain_file: Path, photos:
         checkpoint.write(path, replace(header, level=level), tensors)
         found.append(barrier([path, path], [0.5, 0.5], photo)[0].psnr)
     assert found[0] == found[1]  # a blind one is measured in the middle of what it knows
+    shown = barrier([plain_file, plain_file], [1.3, -0.3], photo)
+    assert shown[0].weights == (1.3, -0.3)  # what was asked for is measured as well
+    assert abs(shown[0].barrier) < 1e-3
+    strong = tmp_path / "strong.safetensors"
+    checkpoint.write(strong, replace(header, level=(60.0, 60.0)), tensors)
+    apart = barrier([plain_file, strong], [0.5, 0.5], photo)
+    assert all(abs(point.barrier) < 1e-3 for point in apart)  # one network under two names
+    assert apart[0].psnr > apart[5].psnr + 2 > apart[-1].psnr + 4  # each at its own level
     with pytest.raises(UsageError, match="1 times as large"):
         barrier([plain_file] * 2, [0.5, 0.5], photo, clean=photos / "more" / "photo1.png")
 

@@ -173,7 +173,7 @@ def test_real_cugans_strength_is_the_knob(network, scale, cli, tmp_path: Path):
     Image.fromarray(hidden).save(tmp_path / "small.png")
     words = ["apply", tmp_path / "small.png", "-m", path, "-o", tmp_path / "out.png"]
     code, _, told = cli(*words, "--device", "cpu")
-    assert (code, "cannot be told" in told) == (2, True)
+    assert (code, "cannot be told from a picture" in told) == (2, True)
     code, _, told = cli(*words, "--device", "cpu", "--alpha", 0.5, "--blend", 0.5)
     assert code == 0, told
     out = Image.open(tmp_path / "out.png")
@@ -189,6 +189,8 @@ def test_the_command_applies_them(cli, drunet, tmp_path: Path):
     assert "alpha 0.4 (level 20)" in told
     code, _, told = cli(*common, "--alpha", "auto", "--if-exists", "overwrite")
     assert code == 0, told
+    code, _, told = cli(*common, "--style", photo, "--if-exists", "overwrite")
+    assert (code, "has no style to choose" in told) == (2, True)
 
 
 def test_what_is_refused(tmp_path: Path, drunet, monkeypatch):

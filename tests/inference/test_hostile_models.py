@@ -117,13 +117,20 @@ def test_forged_files_are_refused_or_work(tunable_file: Path, tmp_path: Path):
         ("tuner", {"groups": 10**12}),
     ],
 )
-def test_a_header_alone_allocates_nothing(tunable_file: Path, tmp_path: Path, part, fields):
+def test_a_header_alone_allocates_nothing(
+    tunable_file: Path, tmp_path: Path, part, fields, monkeypatch: pytest.MonkeyPatch
+):
     header, tensors = checkpoint.read(tunable_file)
     content = json.loads(json.dumps(asdict(header)))
     content[part]["fields"] = fields
     forge(tmp_path / "huge.safetensors", content, tensors)
+    drawn: list[torch.Size] = []  # of weights that are more than a shape
+    monkeypatch.setattr(
+        torch.nn.init, "kaiming_normal_", lambda tensor, **_: drawn.append(tensor.shape)
+    )
     with pytest.raises(TunectlError):
         load(tmp_path / "huge.safetensors", device="cpu")
+    assert not drawn
 
 
 def test_a_pickle_is_never_opened(tmp_path: Path):

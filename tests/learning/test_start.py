@@ -16,9 +16,12 @@ from tunectl.learning.options import Options
 TINY_UNET = {"widths": [8, 12], "encoder": [1, 1], "decoder": [1]}
 
 
-def test_a_run_starts_from_earlier_weights(photos: Path, tmp_path: Path, tunable_file: Path):
+def test_a_run_starts_from_earlier_weights(
+    photos: Path, tmp_path: Path, tunable_file: Path, monkeypatch: pytest.MonkeyPatch
+):
     place = jobs.RunConfig(photos, tmp_path / "m.safetensors", device="cpu", precision="fp32")
-    place = replace(place, start=tunable_file)
+    monkeypatch.setenv("TUNECTL_HOME", str(tunable_file.parent))
+    place = replace(place, start=Path(tunable_file.stem))  # by name, as any model
     still = Options(steps=1, batch=2, draws=1, patch=24, lr=1e-12, ema=0.0)
     jobs.train(place, still, "denoise", "unet", [0, 50], TINY_UNET, tuner="dni")
     header, tensors = checkpoint.read(place.output)

@@ -7,9 +7,9 @@ import torch
 from conftest import draw
 from PIL import Image
 
+import tunectl
 from tunectl.errors import UsageError
 from tunectl.inference.load import load
-from tunectl.inference.styles import set_styles
 from tunectl.learning import jobs
 from tunectl.learning.options import Options
 from tunectl.networks import build_network, statistics
@@ -108,7 +108,7 @@ def test_any_pictures_style_is_taken_and_several_are_mixed(restyler, paintings: 
     def styled(pictures, shares=()):
         model = load(restyler[0], device="cpu", precision="fp32")
         model(photo, alpha=1.0)  # what was folded before must not stay
-        set_styles(model, pictures, shares)
+        tunectl.set_styles(model, pictures, shares)
         return model, model(photo, alpha=1.0)
 
     (_, one), (_, other) = styled([first]), styled([second])
@@ -125,11 +125,11 @@ def test_any_pictures_style_is_taken_and_several_are_mixed(restyler, paintings: 
 def test_styles_that_cannot_be_taken(restyler, paintings: Path, tunable_file: Path):
     picture = sorted(paintings.iterdir())[0]
     with pytest.raises(UsageError, match="no style to choose"):
-        set_styles(load(tunable_file, device="cpu"), [picture])
+        tunectl.set_styles(load(tunable_file, device="cpu"), [str(picture)])
     model = load(restyler[0], device="cpu")
     for shares in ([1, 2], [-1], [0]):
         with pytest.raises(UsageError, match="do not fit"):
-            set_styles(model, [picture], shares)
+            tunectl.set_styles(model, [picture], shares)
 
 
 def test_restyle_refuses_what_it_cannot_learn(paintings: Path, photos: Path, tmp_path: Path):

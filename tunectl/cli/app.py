@@ -10,6 +10,7 @@ import typer
 
 from tunectl.cli import console
 from tunectl.cli.apply import apply
+from tunectl.cli.calibrate import calibrate
 from tunectl.cli.config import configurable
 from tunectl.cli.convert import convert
 from tunectl.cli.evaluate import evaluate
@@ -31,7 +32,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (apply, sweep, train, finetune, interpolate, convert, export, evaluate, inspect):
+for command in (
+    *(apply, sweep, train, finetune, interpolate, calibrate),
+    *(convert, export, evaluate, inspect),
+):
     app.command()(configurable(command))
 app.add_typer(models, name="models")
 

@@ -52,13 +52,6 @@ OutputOption = Annotated[
 ]
 TaskFieldOption = Annotated[list[str], typer.Option(help="A field of the task, such as clip=true.")]
 
-StartOption = Annotated[
-    Path | None,
-    typer.Option(
-        help="Begin with the weights of this model of the same shape; DNI's may have fewer knots."
-    ),
-]
-
 
 def listed(words: Sequence[str]) -> str:
     """`a, b or c`."""

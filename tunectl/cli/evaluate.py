@@ -91,9 +91,9 @@ def evaluate(
     for path in [*save, *([plot] if plot else [])]:
         check_new(path)
     for path in save:
-        if path.suffix not in (".csv", ".json"):
+        if path.suffix.lower() not in (".csv", ".json"):
             raise UsageError(f"{path}: is neither CSV nor JSON", "end its name with .csv or .json")
-    if plot is not None and plot.suffix not in (".svg", ".png"):
+    if plot is not None and plot.suffix.lower() not in (".svg", ".png"):
         raise UsageError(f"{plot}: is neither SVG nor PNG", "end its name with .svg or .png")
     levels = c.parse_numbers(level, "--level") if level is not None else []
     paired = noisy is not None or pairs is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -29,23 +28,20 @@ def finetune(
         str,
         typer.Option(help="endpoint: train at alpha 1, as the papers; path: all along the knob."),
     ] = "path",
-    start: c.StartOption = None,
-    task_field: c.TaskFieldOption = [],  # noqa: B006 - typer copies it
 ) -> Path | None:
     """Give a plain model a knob.
 
     A tuner learns the way from the model's level to another. The base is frozen; at alpha 0 the
-    result is the base, bit for bit.
+    result is the base, bit for bit, stored in fp32.
 
     \b
     tunectl finetune base.safetensors --tuner ftn --way path --level 50 \\
         --data photos --steps 5000 -o tuned.safetensors
     """
-    from tunectl.fields import parse_fields
     from tunectl.learning import jobs
 
     return jobs.finetune(
-        replace(run.config, start=start),
+        run.config,
         run.options,
         base,
         tuner,
@@ -54,5 +50,5 @@ def finetune(
         run.tuner_fields,
         run.power,
         run.knots,
-        parse_fields(task_field, "--task-field"),
+        run.task_fields,
     )

@@ -43,7 +43,7 @@ def inspect(
 
     if plot is not None:
         check_new(plot)
-    if plot is not None and plot.suffix not in (".svg", ".png"):
+    if plot is not None and plot.suffix.lower() not in (".svg", ".png"):
         raise UsageError(f"{plot}: is neither SVG nor PNG", "end its name with .svg or .png")
     from tunectl.evaluation import inspection
 

@@ -25,12 +25,17 @@ def interpolate(
     ],
     output: c.OutputOption,
     alpha: Annotated[
-        float | None, typer.Option("--alpha", "-a", help="Fold the tunable model at this alpha.")
+        str | None,
+        typer.Option(
+            "--alpha", "-a", help="Fold the tunable model at this alpha, or at one a site: 1/0.5/0."
+        ),
     ] = None,
     mix: Annotated[str | None, typer.Option(help="Weights of the models, adding up to 1.")] = None,
     knob: Annotated[
         bool,
-        typer.Option("--knob", help="Of two plain models: a knob that goes from one to the other."),
+        typer.Option(
+            "--knob", help="Of plain models: a knob that goes from the first to the last."
+        ),
     ] = False,
     store: Annotated[
         str, typer.Option(help="With --knob, the file's precision: fp32, fp16, bf16 or int8.")
@@ -47,10 +52,11 @@ def interpolate(
         bool, typer.Option("--extrapolate", help="Allow alpha outside 0 to 1.")
     ] = False,
 ) -> None:
-    """Fold a knob, mix models, or join two.
+    """Fold a knob, mix models, or join them.
 
     --alpha makes a plain model of a tunable one, --mix one of several that were trained from the
-    same weights, and --knob a tunable one that goes from one plain model to another.
+    same weights, and --knob a tunable one that goes from one plain model to another, through those
+    of the levels between if you name some.
 
     \b
     tunectl interpolate denoise --alpha 0.3 -o plain.safetensors
@@ -58,8 +64,8 @@ def interpolate(
     tunectl interpolate a.safetensors b.safetensors --knob -o tunable.safetensors
 
     --mix takes plain models, models with the same knob, or any safetensors files of one network,
-    such as those of two ESRGANs; they mix if they were trained from the same weights. A mix has
-    lost its calibration: a short `train --start` calibrates it. --check says whether they mix: a
+    such as those of two ESRGANs; they mix if they were trained from the same weights. A mix and a
+    knob so made are not calibrated: `tunectl calibrate` does that. --check says whether they mix: a
     photo, which models of ours get degraded and enlarging ones reduced; or, with --clean, any pair.
     Foreign networks are run by spandrel.
 
@@ -72,8 +78,6 @@ def interpolate(
         )
     if alpha is not None and len(models) != 1:
         raise UsageError("--alpha folds one model", "name one model, or use --mix")
-    if knob and len(models) != 2:
-        raise UsageError("--knob joins two models", "name two plain models")
     if (check or clean) and (mix is None or check is None):
         raise UsageError("--check measures a mix", "give --mix, and --clean only with --check")
     if (store != "fp32" or card) and not knob:
@@ -86,9 +90,9 @@ def interpolate(
     from tunectl.inference.interpolate import fold_file, join_files, mix_files
 
     if knob:
-        join_files(models[0], models[1], output, store, c.command_line(), card)
+        join_files(models, output, store, c.command_line(), card)
     elif alpha is not None:
-        fold_file(models[0], alpha, output, extrapolate, c.command_line())
+        fold_file(models[0], c.parse_alpha(alpha), output, extrapolate, c.command_line())
     else:
         if check is not None:
             _measure(models, weights, check, clean)

@@ -27,6 +27,7 @@ class Run:
 
     options: Options
     config: RunConfig
+    task_fields: dict[str, Any]
     knots: tuple[float, ...]
     power: float
     tuner_fields: dict[str, str]
@@ -73,6 +74,15 @@ def _shared(
     knots: Annotated[
         str, typer.Option(help="Alphas between which the weights move on straight lines.")
     ] = "0,1",
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            help="Begin with the weights of this model of the same shape; DNI's may have fewer "
+            "knots.",
+            autocompletion=c.complete_model,
+        ),
+    ] = None,
+    task_field: c.TaskFieldOption = [],  # noqa: B006 - typer copies it
     tuner_field: Annotated[
         list[str], typer.Option(help="A field of the tuner, such as groups=16 or kernel=5.")
     ] = [],  # noqa: B006 - typer copies it
@@ -123,7 +133,7 @@ def _shared(
         str, typer.Option(help=f"{c.listed(STORED)}: precision of the file.")
     ] = RunConfig.store,
     licence: Annotated[
-        str, typer.Option(help="Licence of the weights, kept in the file.")
+        str, typer.Option(help="Licence of the weights; else that of the model they began as.")
     ] = RunConfig.licence,
     card: Annotated[
         str, typer.Option(help="One line about the model, kept in the file.")
@@ -185,6 +195,7 @@ def _run(given: dict[str, Any], progress: TrainingProgress) -> Run:
     return Run(
         Options(**_fields_of(Options, given)),
         RunConfig(**_fields_of(RunConfig, given) | own),
+        parse_fields(given["task_field"], "--task-field"),
         tuple(c.parse_numbers(given["knots"], "--knots")),
         given["power"],
         parse_fields(given["tuner_field"], "--tuner-field"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -35,8 +34,6 @@ def train(
     network_field: Annotated[
         list[str], typer.Option(help="A field of the network, such as width=32.")
     ] = [],  # noqa: B006 - typer copies it
-    task_field: c.TaskFieldOption = [],  # noqa: B006
-    start: c.StartOption = None,
 ) -> Path | None:
     """Train a network on a folder of clean photos.
 
@@ -55,13 +52,13 @@ def train(
     from tunectl.learning import jobs
 
     return jobs.train(
-        replace(run.config, start=start),
+        run.config,
         run.options,
         task,
         network,
         levels,
         parse_fields(network_field, "--network-field"),
-        parse_fields(task_field, "--task-field"),
+        run.task_fields,
         tuner,
         run.tuner_fields,
         run.power,

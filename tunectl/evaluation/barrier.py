@@ -6,6 +6,7 @@ same shape the line leads over a mountain (Frankle et al., Linear mode connectiv
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,20 +25,21 @@ from tunectl.header import Header, is_ours
 from tunectl.images import read_rgb8
 from tunectl.inference.execution import Execution
 from tunectl.inference.find import find_model
-from tunectl.inference.interpolate import check_weights, mix_ours
+from tunectl.inference.interpolate import check_weights, mix_ours, mixed_level
 from tunectl.inference.load import from_tensors
 from tunectl.tasks import build_task
 
 SIDE = 256  # of the middle of the picture that is measured, in pixels of the output
 STEPS = 10
 EQUAL = 1e-10  # the error of equal pictures, of 100 dB
+SAME = 1e-9  # between two mixes
 FLAT = 0.1  # dB: a barrier that nobody sees
 Run = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Point:
-    """A mix: its weights, its PSNR in dB, and by how many dB its error exceeds the ends' mean."""
+    """A mix: its weights, its PSNR in dB, and by how many dB its error exceeds the ends'."""
 
     weights: tuple[float, ...]
     psnr: float
@@ -50,11 +52,13 @@ def barrier(
     photo: Path,
     clean: Path | None = None,
 ) -> list[Point]:
-    """The ends, and mixes between: of two models all along the line, of more the one of `weights`.
+    """The ends and the mix of `weights`, and of two models mixes all along the line.
 
     `photo` is what the models are given, where `clean` says what they should make of it. Without
-    it, `photo` is that: our models get it degraded at their levels' mean, enlarging ones reduced.
-    Raises UsageError for models of which that says nothing, and as mixing does.
+    it, `photo` is that: our models get it degraded at the mix's level, enlarging ones reduced.
+    A mix is held against the ends' mean error; between ends of different levels, of which neither
+    is made for the mix's, against the lesser. Raises UsageError for models of which that says
+    nothing, and as mixing does.
     """
     check_weights(sources, weights)
     paths = [find_model(source) for source in sources]
@@ -62,17 +66,27 @@ def barrier(
     mixer = _ours(paths) if ours else _foreign(paths)
     count = len(paths)
     corners = [tuple(float(i == j) for j in range(count)) for i in range(count)]
-    between = [tuple(weights)]
-    if count == 2:
-        between = [(1 - i / STEPS, i / STEPS) for i in range(1, STEPS)]
+    line = [(1 - i / STEPS, i / STEPS) for i in range(1, STEPS)] if count == 2 else []
+    there = any(math.dist(weights, mix) < SAME for mix in (*corners, *line))
     found = [mixer(corner) for corner in corners]
-    given, wanted = _task_of(found[0], weights, photo, clean)
-    ends = [psnr(one.run(given), wanted) for one in found]
-    mixes = [psnr(mixer(mix).run(given), wanted) for mix in between]
+    levels = [] if clean else _levels(found[0])
+
+    @functools.cache
+    def at(level: float | None) -> tuple[Tensor, Tensor, list[float]]:
+        given, wanted = _task_of(found[0], level, photo, clean)
+        return given, wanted, [10 ** (-psnr(one.run(given), wanted) / 10) for one in found]
+
     points = []
-    for mix, quality in zip((*corners, *between), (*ends, *mixes), strict=True):
-        mean = sum(share * 10 ** (-end / 10) for share, end in zip(mix, ends, strict=True))
-        points.append(Point(mix, quality, -quality - 10 * math.log10(max(mean, EQUAL))))
+    between = [*line, *([] if there else [tuple(weights)])]
+    for mix in (*corners, *between):
+        given, wanted, errors = at(mixed_level(levels, mix) if levels else None)
+        one = found[corners.index(mix)] if mix in corners else mixer(mix)
+        quality = psnr(one.run(given), wanted)
+        shares = [max(0.0, share) for share in mix]
+        expected = sum(s * error for s, error in zip(shares, errors, strict=True)) / sum(shares)
+        if mix in between and len(set(levels)) > 1:
+            expected = min(errors)
+        points.append(Point(mix, quality, -quality - 10 * math.log10(max(expected, EQUAL))))
     return sorted(points, key=lambda point: point.weights, reverse=True)
 
 
@@ -119,8 +133,14 @@ def _foreign(paths: Sequence[Path]) -> Callable[[Sequence[float]], _Mixed]:
     return at
 
 
+def _levels(mixed: _Mixed) -> list[float]:
+    """What each of our models was trained for, a blind one the middle of; none of others'."""
+    levels = [sum(header.level) / 2 for header in mixed.headers if header.level is not None]
+    return levels if len(levels) == len(mixed.headers) else []
+
+
 def _task_of(
-    mixed: _Mixed, weights: Sequence[float], photo: Path, clean: Path | None
+    mixed: _Mixed, level: float | None, photo: Path, clean: Path | None
 ) -> tuple[Tensor, Tensor]:
     """What the models are given, and what they should make of it, (1, 3, H, W) in [0, 1]."""
     scale = mixed.scale
@@ -142,9 +162,8 @@ def _task_of(
         ]
         given = interpolate(wanted, scale_factor=1 / scale, mode="bicubic", antialias=True)
         return given.clamp(0, 1), wanted
-    levels = [sum(header.level) / 2 for header in mixed.headers if header.level is not None]
     tasks = [header.task for header in mixed.headers if header.task is not None]
-    if not tasks or len(levels) != len(mixed.headers):
+    if not tasks or level is None:
         raise UsageError(
             "what these models are for is not known", "give a pair: --check NOISY --clean CLEAN"
         )
@@ -153,7 +172,6 @@ def _task_of(
         raise UsageError(
             "PSNR says nothing of models that make another picture", "leave --check away"
         )
-    level = sum(share * level for share, level in zip(weights, levels, strict=True))
     as_bytes = wanted[0].mul(PEAK).round().to(torch.uint8)
     wanted, given = degraded(as_bytes, task, level, 0)
     return given, wanted

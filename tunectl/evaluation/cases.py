@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,8 +11,7 @@ from torch import Tensor
 
 from tunectl.errors import DataError, UsageError
 from tunectl.evaluation.metrics import PEAK, luma
-from tunectl.images import Picture, find_pictures, read_picture, rgb8
-from tunectl.images.turn import same_way_up
+from tunectl.images import Picture, find_pictures, read_pair, read_picture, rgb8
 from tunectl.seeds import seed_of
 from tunectl.tasks import Task
 from tunectl.tasks.base import Tables
@@ -120,25 +119,15 @@ class Pairs(Cases):
         to_gray: ToGray | None = None,
         limit: int | None = None,
     ) -> None:
-        """See `pair_up` for which pictures are. Raises DataError for two of different sizes."""
+        """See `pair_up` for which pictures are. Raises PictureError for two of different sizes."""
         super().__init__(clean.name, "pairs as they are", list(levels) or [None])
         found = pair_up(_listed(clean), clean, noisy, endings)[:limit]
         self.names = [path.relative_to(clean).as_posix() for path, _ in found]
         self.pictures: list[tuple[Tensor, Tensor]] = []
         self.tables: list[Tables | None] = []
         for path, other in found:
-            better, worse = read_picture(path), read_picture(other)
-            turned = same_way_up(better, worse)
-            pair = (
-                _pixels(replace(better, pixels=turned[0]), path, to_gray),
-                _pixels(replace(worse, pixels=turned[1]), other, to_gray),
-            )
-            if pair[0].shape != pair[1].shape:
-                sizes = " and ".join(f"{p.shape[2]} x {p.shape[1]}" for p in pair)
-                raise DataError(
-                    f"{path} and {other} differ in size: {sizes}", "give pairs of one size"
-                )
-            self.pictures.append(pair)
+            better, worse = read_pair(path, other)
+            self.pictures.append((_pixels(better, path, to_gray), _pixels(worse, other, to_gray)))
             self.tables.append(worse.tables)
 
     def __len__(self) -> int:

@@ -101,14 +101,13 @@ def inspect(
             raise UsageError(f"{name}: is a plain model without a knob", "leave --photo away")
         pixels = torch.from_numpy(read_rgb8(photo).copy()).permute(2, 0, 1)[None] / 255
         found = smoothness(model, pixels, STEPS)
-    tuner = model.network.tuner if isinstance(model.network, Tunable) else None
-    counts = [
-        sum(p.numel() for p in part.parameters()) if part else 0 for part in (model.base, tuner)
-    ]
+    learned = model.network.tuner.parameters() if isinstance(model.network, Tunable) else ()
+    # What the tuner inserted into the network takes its weights from the tuner.
+    own = model.base.own_state().values() if model.tunable else model.base.parameters()
     folded = model.fold(1.0 if model.tunable else None)
     return Inspection(
         entry,
-        (counts[0], counts[1]),
+        (sum(p.numel() for p in own), sum(p.numel() for p in learned)),
         macs_per_pixel(folded),
         receptive_radius(folded),
         layers(model) if model.tunable else [],

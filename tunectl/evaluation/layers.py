@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tunectl.inference.model import Model
+from tunectl.tuners import Tunable
 
 ALPHAS = (0.25, 0.5, 0.75, 1.0)
 
@@ -29,12 +30,16 @@ class Layer:
 def layers(model: Model) -> list[Layer]:
     """Each layer with weights, in the network's order. Raises AlphaError for a plain model."""
     network = model.fold(ALPHAS[-1])
-    base = _by_layer(model.fold(0.0).state_dict())
+    start = model.fold(0.0).state_dict()
+    if isinstance(model.network, Tunable):  # with what a tuner inserted, which is taken out at 0
+        plain, tuner = model.network.network, model.network.tuner
+        start = {**plain.state_dict(), **tuner.weights(plain, 0.0)}
+    base = _by_layer(start)
     others = [_by_layer(model.fold(alpha).state_dict()) for alpha in ALPHAS]
     found = []
     for name, last in others[-1].items():
         inserted = network.in_site(f"{name}.weight")
-        weights = base.get(name, torch.zeros_like(last))  # at alpha 0 nothing may be inserted
+        weights = base.get(name, torch.zeros_like(last))
         unit = float(weights.norm()) or 1.0
         moved = [float((other[name] - weights).norm()) / unit for other in others]
         found.append(Layer(name, weights.numel(), inserted, moved))
@@ -45,5 +50,5 @@ def _by_layer(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """All numbers of a layer in one vector, by its name."""
     parts: dict[str, list[Tensor]] = {}
     for name, tensor in state.items():
-        parts.setdefault(name.rpartition(".")[0], []).append(tensor.double().flatten())
+        parts.setdefault(name.rpartition(".")[0], []).append(tensor.detach().double().flatten())
     return {name: torch.cat(tensors) for name, tensors in parts.items()}

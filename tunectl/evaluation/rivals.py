@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tunectl.errors import TunectlError, UsageError
 from tunectl.evaluation.subjects import Plain, Restore
-from tunectl.foreign.networks import ForeignTunable, load_foreign
+from tunectl.foreign.networks import ForeignKnobbed, load_foreign
 
 
 def load_rival(word: str, device: torch.device) -> Plain:
@@ -67,13 +67,13 @@ def _adapted(adapter: Path, weights: str) -> Restore:
 def _spandrel(path: Path, device: torch.device) -> Restore:
     header, network = load_foreign(path)
     network.to(device)
-    plain_network = network.network if isinstance(network, ForeignTunable) else network
+    plain_network = network.network if isinstance(network, ForeignKnobbed) else network
     if plain_network.scale > 1:
         raise UsageError(f"{path}: enlarges pictures", "name a network that keeps their size")
 
     def restore(noisy: Tensor, level: float | None) -> Tensor:
         plain = network
-        if isinstance(network, ForeignTunable):
+        if isinstance(network, ForeignKnobbed):
             if level is None or header.knob is None:
                 raise UsageError(f"{path}: has to be told a level", "give --level")
             plain = network.fold(header.knob.alpha(level))

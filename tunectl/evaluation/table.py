@@ -185,7 +185,7 @@ def as_csv(tables: Sequence[Table]) -> str:
 
 def write_file(path: Path, tables: Sequence[Table]) -> None:
     """As CSV or JSON, by the path's ending."""
-    text = as_csv(tables) if path.suffix == ".csv" else as_json(tables) + "\n"
+    text = as_csv(tables) if path.suffix.lower() == ".csv" else as_json(tables) + "\n"
     write_new(path, text.encode(errors="backslashreplace"))
 
 

@@ -60,8 +60,8 @@ def from_adafm(
     job = build_task(task)
     for level in levels:
         job.check_level(level)
-    if filters and levels[0] == levels[1]:
-        raise UsageError("a knob goes between two levels", "give --level 15-75")
+    if filters:
+        job.check_way(levels[0], levels[1], "give the level at alpha 0, and then that at 1")
     kernel = table["model.1.sub.0.res.1.transformer.weight"].shape[-1] if filters else 0
     header = Header(
         network=Part("adafm-net", {"width": width, "blocks": blocks}),

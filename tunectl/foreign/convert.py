@@ -12,7 +12,7 @@ from tunectl.errors import IncompatibleError, UsageError
 from tunectl.foreign.adafm import from_adafm, is_adafm
 from tunectl.foreign.tables import Table, read_pickle, read_table, write_table
 from tunectl.hashing import file_sha256
-from tunectl.header import ENDING, Header, is_ours
+from tunectl.header import ENDING, Header, is_ours, read_content
 from tunectl.networks import build_network
 from tunectl.tuners import build_tuner
 
@@ -34,7 +34,8 @@ def convert_file(
     if output.suffix != ENDING:
         raise UsageError(f"{output}: is not named as safetensors", f"end it {ENDING}")
     check_new(output)
-    if is_ours(source):
+    if source.suffix == ENDING and is_ours(source):
+        read_content(source)  # raises for what is missing or torn
         raise UsageError(f"{source}: is a model of tunectl's already", "use it as it is")
     table = read_table(source) if source.suffix == ENDING else read_pickle(source, key)
     origin = file_sha256(source)

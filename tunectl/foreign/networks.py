@@ -21,7 +21,7 @@ from tunectl.foreign.tables import Table, read_table
 from tunectl.header import Header, Part
 from tunectl.knob import Alpha, Knob
 from tunectl.networks import Network, receptive_radius
-from tunectl.tuners import Tunable
+from tunectl.tuners import Knobbed
 
 # In these a distant pixel has no say, and how distant can be measured. Others see all of a picture
 # at once, by attention or by means over all of it.
@@ -117,17 +117,12 @@ class Foreign(Network):
         return self.given.call(self.model, x, self.level)
 
 
-class ForeignTunable(Tunable):
+class ForeignKnobbed(Knobbed):
     """A network whose input is its knob: alpha runs evenly from its first level to its last."""
 
     def __init__(self, network: Foreign, given: Input) -> None:
-        nn.Module.__init__(self)
-        self.network = network
+        super().__init__(network)
         self.given = given
-
-    def forward(self, x: Tensor, alpha: Alpha) -> Tensor:
-        y: Tensor = self.fold(alpha)(x)
-        return y
 
     def fold(self, alpha: Alpha) -> Foreign:
         if isinstance(alpha, tuple):
@@ -154,19 +149,19 @@ class ForeignTunable(Tunable):
 class _Mapped(nn.Module):
     """As `Mapped`, with alpha (1, 1, H, W) given to the network as it is."""
 
-    def __init__(self, tunable: ForeignTunable) -> None:
+    def __init__(self, knobbed: ForeignKnobbed) -> None:
         super().__init__()
-        self.tunable = tunable
+        self.knobbed = knobbed
 
     def forward(self, x: Tensor, alpha: Tensor) -> Tensor:
         height, width = x.shape[-2:]
-        network = self.tunable.network
-        fitted = self.tunable._level(network.fit(alpha))
-        y: Tensor = self.tunable._at(fitted).body(network.fit(x))
+        network = self.knobbed.network
+        fitted = self.knobbed._level(network.fit(alpha))
+        y: Tensor = self.knobbed._at(fitted).body(network.fit(x))
         return y[..., :height, :width]
 
 
-def load_foreign(path: Path) -> tuple[Header, Foreign | ForeignTunable]:
+def load_foreign(path: Path) -> tuple[Header, Foreign | ForeignKnobbed]:
     """A network that only spandrel knows (extra `spandrel`), from a safetensors file.
 
     Raises ForeignError where spandrel is missing or does not know it, IncompatibleError for a
@@ -187,7 +182,7 @@ def load_foreign(path: Path) -> tuple[Header, Foreign | ForeignTunable]:
     task = Part(given.task) if given.task else None
     knob = Knob(given.levels)
     header = Header(part, task, tuner=Part("input"), knob=knob, plain=False, card=about)
-    return header, ForeignTunable(network, given)
+    return header, ForeignKnobbed(network, given)
 
 
 def describe_foreign(path: Path, table: Table) -> Any:

@@ -29,7 +29,8 @@ def weights_in(content: Any, key: str = "") -> dict[str, Tensor]:
     tables = {"": content} | (dict(content) if isinstance(content, Mapping) else {})
     tables = {str(name): found for name, table in tables.items() if (found := _tensors(table))}
     if not key:
-        key = next((name for name in ("", *KEYS) if name in tables), "")
+        # The weights' own table is last: a stray tensor may lie beside a table with a known name.
+        key = next((name for name in (*KEYS, "") if name in tables), "")
         if key not in tables and len(tables) == 1:
             key = next(iter(tables))
     if key not in tables:

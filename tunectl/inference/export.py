@@ -50,7 +50,7 @@ class _Plain(nn.Module):
         return y[..., : height * scale, : width * scale].clamp(0, 1)
 
 
-class _Knobbed(nn.Module):
+class _Tunable(nn.Module):
     """All knots side by side; their shares follow from alpha inside the graph."""
 
     def __init__(self, tunable: Tunable) -> None:
@@ -108,10 +108,10 @@ def export_file(model: Model, output: Path, alpha: Alpha | None = None) -> Diffe
         raise UsageError(f"{output}: is not named as ONNX", f"end it {ENDING}")
     network = model.network
     graph: nn.Module
-    if isinstance(network, Tunable) and alpha is None:
-        if not isinstance(getattr(network, "tuner", None), nn.Module):
+    if model.tunable and alpha is None:
+        if not isinstance(network, Tunable):
             raise UsageError("this network's knob does not go into a graph", "give --alpha")
-        graph = _Knobbed(network)
+        graph = _Tunable(network)
     else:
         graph = _Plain(model.fold(alpha))
     graph = copy.deepcopy(graph).cpu().float().eval()  # the model's own stays where it is
@@ -131,9 +131,9 @@ def _onnx(graph: nn.Module, header: str) -> bytes:
     """The graph's bytes."""
     picture = torch.rand(2, 3, 40, 56)
     free = {0: torch.export.Dim("n"), 2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
-    knobbed = isinstance(graph, _Knobbed)
-    inputs = (picture, torch.tensor([0.4])) if knobbed else (picture,)
-    shapes: tuple[Any, ...] = (free, None) if knobbed else (free,)
+    tunable = isinstance(graph, _Tunable)
+    inputs = (picture, torch.tensor([0.4])) if tunable else (picture,)
+    shapes: tuple[Any, ...] = (free, None) if tunable else (free,)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
         warnings.simplefilter("ignore")
@@ -159,13 +159,13 @@ def _onnx(graph: nn.Module, header: str) -> bytes:
 
 def _compare(session: Any, model: Model, graph: nn.Module, alpha: Alpha | None) -> Difference:
     generator = torch.Generator().manual_seed(0)
-    strengths = [0.0, 0.35, 1.0] if isinstance(graph, _Knobbed) else [alpha]
+    strengths = [0.0, 0.35, 1.0] if isinstance(graph, _Tunable) else [alpha]
     largest, tried = 0.0, 0
     for height, width in TRIED:
         picture = torch.rand(1, 3, height, width, generator=generator)
         for strength in strengths:
             given = {"picture": picture.numpy()}
-            if isinstance(graph, _Knobbed):
+            if isinstance(graph, _Tunable):
                 given["alpha"] = np.array([strength], np.float32)
             with torch.inference_mode():
                 network = copy.deepcopy(model.fold(strength)).cpu().float()

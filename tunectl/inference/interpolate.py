@@ -1,7 +1,8 @@
-"""Models out of models: fold a knob away, or mix plain models (DNI, section 3 of its paper)."""
+"""Models out of models: fold a knob away, mix, or join (DNI, section 3 of its paper)."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Sequence
@@ -17,38 +18,40 @@ from tunectl.errors import IncompatibleError, UsageError
 from tunectl.fields import fields_to_json
 from tunectl.foreign.tables import check_shapes, mix_tables, write_table
 from tunectl.hashing import file_sha256
-from tunectl.header import Header, Part, is_ours
+from tunectl.header import Header, Part, is_ours, joint_licence
 from tunectl.inference.execution import Execution
 from tunectl.inference.find import find_model
 from tunectl.inference.load import from_tensors
-from tunectl.knob import Knob
+from tunectl.knob import MOST_KNOTS, Alpha, Knob
 from tunectl.networks import build_network
 from tunectl.tasks import build_task
 from tunectl.tuners import DNI
 
 
 def fold_file(
-    source: str | Path, alpha: float, output: Path, extrapolate: bool = False, command: str = ""
+    source: str | Path, alpha: Alpha, output: Path, extrapolate: bool = False, command: str = ""
 ) -> Header:
     """Write the plain model that a tunable file is at `alpha`, to a file that is not there yet.
 
-    Raises as `load` and `fold` do.
+    At several alphas, one a site, it is of no level. Raises as `load` and `fold` do.
     """
     path = find_model(source)
     header, tensors = checkpoint.read(path)
     model = from_tensors(header, tensors, Execution.pick("cpu", "fp32"))
     network = model.fold(alpha, extrapolate=extrapolate)
     kept = any(network.in_site(name) for name in network.state_dict())
-    level = model.knob.level(alpha)
+    alphas = alpha if isinstance(alpha, tuple) else (alpha,)
+    level = model.knob.level(alphas[0]) if len(alphas) == 1 else None
+    told = "/".join(f"{one:g}" for one in alphas)
     folded = Header(
         network=header.network,
         task=header.task,
-        level=(level, level),
+        level=level if level is None else (level, level),
         tuner=header.tuner if kept else None,
         knob=header.knob if kept else None,
         provenance=_provenance(command, [path], alpha=alpha),
         licence=header.licence,
-        card=f"{header.card} Folded at alpha {alpha:g}.".strip(),
+        card=f"{header.card} Folded at alpha {told}.".strip(),
     )
     return checkpoint.write(output, folded, checkpoint.named(network.state_dict()), new=True)
 
@@ -96,9 +99,8 @@ def mix_ours(
         mixed[name] = torch.tensordot(torch.tensor(weights, dtype=torch.float32), stack, dims=1)
     levels = [header.level for header in headers if header.level is not None]
     level = (levels[0][0], levels[-1][1]) if levels else None
-    between = len(levels) == len(headers) and all(0 <= weight <= 1 for weight in weights)
-    if between and all(first == last for first, last in levels):
-        one = sum(weight * first for weight, (first, _) in zip(weights, levels, strict=True))
+    if len(levels) == len(headers) and all(first == last for first, last in levels):
+        one = mixed_level([first for first, _ in levels], weights)
         level = (one, one)
     tasks = [header.task for header in headers]
     task = tasks[0]
@@ -106,29 +108,46 @@ def mix_ours(
         task = Part(task.name, {})  # between two styles it is neither's
     card = "A mix of " + ", ".join(path.stem for path in paths) + "."
     knob = _uncalibrated(headers[0])
-    header = replace(headers[0], task=task, level=level, dtype="fp32", card=card, knob=knob)
+    header = replace(
+        headers[0],
+        task=task,
+        level=level,
+        dtype="fp32",
+        licence=joint_licence(headers),
+        card=card,
+        knob=knob,
+    )
     return header, mixed, list(headers)
 
 
+def mixed_level(levels: Sequence[float], weights: Sequence[float]) -> float:
+    """The level of a mix; beyond its ends, where the task may know none, that of the nearest."""
+    one = sum(weight * level for weight, level in zip(weights, levels, strict=True))
+    return min(max(one, min(levels)), max(levels))
+
+
 def join_files(
-    first: str | Path,
-    second: str | Path,
+    sources: Sequence[str | Path],
     output: Path,
     dtype: str = "fp32",
     command: str = "",
     card: str = "",
 ) -> Header:
-    """Write the model whose knob goes from one plain model to another of the same descent, to a
-    file that is not there yet.
+    """Write the model whose knob goes through plain models of one descent, from the weakest to the
+    strongest, to a file that is not there yet.
 
-    It is what DNI calls the interpolated network (section 3.1), its two ends kept apart. Raises
+    Of two it is what DNI calls the interpolated network (section 3.1), its ends kept apart; more,
+    each with a knot at its level, are for ranges over which one straight line is too long. Raises
     UsageError for models between whose levels no knob can go, IncompatibleError at the first
     mismatch, and for models that hold what a tuner inserted.
     """
-    paths = [find_model(name) for name in (first, second)]
-    (one, base), (other, end) = (checkpoint.read(path) for path in paths)
-    for path, header, tensors in zip(paths, (one, other), (base, end), strict=True):
-        _check_mixable(path, header, tensors, paths[0], one, base)
+    if not 2 <= len(sources) <= MOST_KNOTS:
+        raise UsageError(f"a knob joins 2 to {MOST_KNOTS} models", "name so many plain ones")
+    paths = [find_model(name) for name in sources]
+    headers, contents = zip(*(checkpoint.read(path) for path in paths), strict=True)
+    tasks, levels = [], []
+    for path, header, tensors in zip(paths, headers, contents, strict=True):
+        _check_mixable(path, header, tensors, paths[0], headers[0], contents[0])
         if header.tuner is not None or header.task is None or header.level is None:
             raise IncompatibleError(
                 f"{path}: is not a plain network trained for a level of a task",
@@ -139,25 +158,38 @@ def join_files(
                 f"{path}: was trained for levels {header.level[0]:g} to {header.level[1]:g}",
                 "a knob goes from one level to another: name models of one level each",
             )
-    assert one.task is not None
-    assert other.task is not None
-    assert one.level is not None
-    assert other.level is not None
-    tasks = [build_task(part.name, part.fields) for part in (one.task, other.task)]
-    task, levels = tasks[0].towards(one.level[0], tasks[1], other.level[1])
-    network = build_network(one.network.name, one.network.fields)
-    network.load_state_dict(checkpoint.under("network.", base))
-    tuner = DNI.between(network, checkpoint.under("network.", end))
+        tasks.append(build_task(header.task.name, header.task.fields))
+        levels.append(header.level[0])
+    task, (start, end) = tasks[0].towards(levels[0], tasks[-1], levels[-1])
+    shares: list[float] = []  # of the models between
+    if len(sources) > 2:
+        if not task.restores:
+            raise IncompatibleError("a knob goes from one style to one other", "name two models")
+        for path, other in zip(paths, tasks, strict=True):
+            if other.fields != tasks[0].fields:  # of one name they are
+                raise IncompatibleError(
+                    f"{path} and {paths[0]} differ in their task's fields",
+                    "join more than two only of one task, at several levels",
+                )
+        for before, after in itertools.pairwise(levels):
+            task.check_way(before, after, "name them from the weakest to the strongest")
+        shares = [(level - start) / (end - start) for level in levels[1:-1]]
+    part = headers[0].task
+    assert part is not None
+    network = build_network(headers[0].network.name, headers[0].network.fields)
+    network.load_state_dict(checkpoint.under("network.", contents[0]))
+    knots = (0.0, *shares, 1.0)
+    tuner = DNI.through(network, [checkpoint.under("network.", one) for one in contents[1:]], knots)
     header = Header(
-        network=one.network,
-        task=Part(one.task.name, fields_to_json(task.fields)),
+        network=headers[0].network,
+        task=Part(part.name, fields_to_json(task.fields)),
         tuner=Part("dni"),
-        knob=Knob(levels),
+        knob=Knob((start, end), knots=knots),
         plain=False,
         dtype=dtype,
         provenance=_provenance(command, paths),
-        licence=one.licence,
-        card=card or f"From {paths[0].stem} to {paths[1].stem}.",
+        licence=joint_licence(headers),
+        card=card or f"From {' to '.join(path.stem for path in paths)}.",
     )
     tensors = checkpoint.named(network.state_dict(), tuner.state_dict())
     return checkpoint.write(output, header, tensors, new=True)

@@ -34,7 +34,7 @@ from tunectl.inference.windows import Windows
 from tunectl.knob import Alpha, Knob, check_alpha, check_one
 from tunectl.networks import Network
 from tunectl.tasks import Task, build_task
-from tunectl.tuners import Tunable
+from tunectl.tuners import Knobbed
 
 Given = TypeVar("Given", Tensor, Image.Image)
 Sample = TypeVar("Sample", bound=np.generic)
@@ -55,7 +55,7 @@ class Model:
     Threads may share a model; their pictures go through it one after the other.
     """
 
-    def __init__(self, header: Header, network: Network | Tunable, execution: Execution) -> None:
+    def __init__(self, header: Header, network: Network | Knobbed, execution: Execution) -> None:
         self.header = header
         self.network = network.eval().requires_grad_(False).to(execution.device)
         self.execution = execution
@@ -72,7 +72,7 @@ class Model:
     @property
     def tunable(self) -> bool:
         """Whether the model has a knob."""
-        return isinstance(self.network, Tunable)
+        return isinstance(self.network, Knobbed)
 
     @property
     def knob(self) -> Knob:
@@ -85,7 +85,7 @@ class Model:
     @property
     def base(self) -> Network:
         """The network without its tuner."""
-        return self.network.network if isinstance(self.network, Tunable) else self.network
+        return self.network.network if isinstance(self.network, Knobbed) else self.network
 
     @property
     def scale(self) -> int:
@@ -117,7 +117,7 @@ class Model:
         Several alphas are one for each site, of a tuner that tells its sites apart (Dynamic-Net
         does, with three).
         """
-        if not isinstance(self.network, Tunable):
+        if not isinstance(self.network, Knobbed):
             if alpha is not None:
                 raise AlphaError("this model is plain: it has no alpha", "leave --alpha away")
             return self.network
@@ -194,9 +194,13 @@ class Model:
         `pixels` are an array as in a call; `tables` and `seen` are as `Evidence` has them, the
         latter by default what is not transparent. Raises AlphaError where nothing can be told.
         """
-        knob, task, level = self.knob, self._task, None
-        if task is not None:
-            level = task.estimate(evidence(pixels, tables, seen))
+        knob = self.knob
+        if self._task is None:
+            raise AlphaError(
+                "how strongly to apply this model cannot be told from a picture",
+                f"give --alpha {knob.lowest:g} to 1",
+            )
+        level = self._task.estimate(evidence(pixels, tables, seen))
         if level is None:
             raise AlphaError(
                 "how strongly to apply this model cannot be told from so small a picture, or so "
@@ -280,7 +284,7 @@ class Model:
         return self._engines.get(alpha, lambda: self.fold(alpha, extrapolate=extrapolate))
 
     def _mapped(self) -> nn.Module:
-        assert isinstance(self.network, Tunable)
+        assert isinstance(self.network, Knobbed)
         return self.network.mapped()
 
     def _run(self, way: _Way, source: Tensor) -> Tensor:

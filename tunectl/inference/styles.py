@@ -17,11 +17,12 @@ from tunectl.tuners import AdaIN, Tunable
 SIZE = 512  # of a style picture's shorter side: it sets the size of the strokes
 
 
-def set_styles(model: Model, pictures: Sequence[Path], shares: Sequence[float] = ()) -> None:
+def set_styles(model: Model, pictures: Sequence[str | Path], shares: Sequence[float] = ()) -> None:
     """Make alpha 1 the style of a picture, or of several, mixed by `shares` (section 6.4).
 
-    Shares are relative to their sum; without them all count the same. Raises UsageError where the
-    model has its style for good, or the shares do not fit the pictures.
+    `pictures` are names of files. Shares are relative to their sum; without them all count the
+    same. Raises UsageError where the model has its style for good, or the shares do not fit the
+    pictures.
     """
     network = model.network
     if not isinstance(network, Tunable) or not isinstance(network.tuner, AdaIN):
@@ -43,7 +44,7 @@ def set_styles(model: Model, pictures: Sequence[Path], shares: Sequence[float] =
         ]
         try:
             for path in pictures:
-                plain(read_style(path, SIZE).to(model.execution.device))
+                plain(read_style(Path(path), SIZE).to(model.execution.device))
         finally:
             for hook in hooks:
                 hook.remove()

@@ -1,4 +1,4 @@
-"""What a run works with, beside how it learns: each field is an option of the command line."""
+"""What a run works with, beside how it learns."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from tunectl import checkpoint
 from tunectl.errors import CorruptError, IncompatibleError, UsageError
 from tunectl.fields import fields_to_json
-from tunectl.header import Header, Part
+from tunectl.header import Header, Part, joint_licence
 from tunectl.inference.find import find_model
 from tunectl.knob import Knob
 from tunectl.learning.config import RunConfig
@@ -36,7 +37,7 @@ def train(
     power: float = 1.0,
     knots: tuple[float, ...] = (0.0, 1.0),
 ) -> Path | None:
-    """Train a network from nothing and write it to `config.output`, which `learn` returns.
+    """Train a network, from nothing or `config.start`, and write it to `config.output`.
 
     Without a tuner the result is plain: one level, or a network that is blind between two. With
     one it is tunable, network and tuner learning together over the whole range (the joint way).
@@ -76,13 +77,16 @@ def train(
         plain=knob is None,
     )
     if config.start is not None:
-        found, tensors = _weights_of(config.start, header)
+        start = find_model(config.start)
+        config = replace(config, start=start)
+        found, tensors = _weights_of(start, header)
         weights = checkpoint.under("network.", tensors)
         if weights.keys() != net.own_state().keys():
             raise CorruptError(f"{config.start}: its weights are not all there", "get it again")
+        header = replace(header, licence=found.licence)
         net.load_state_dict(weights, strict=False)  # it has what the tuner inserted as well
         if isinstance(model, Tunable):
-            _begin(model, config.start, found, tensors)
+            _begin(model, start, found, tensors)
     return learn(config, options, job, model, header, parent=config.start)
 
 
@@ -147,10 +151,14 @@ def finetune(
         tuner=Part(tuner, fields_to_json(model.tuner.fields)),
         knob=_knob(span, power, knots, way),
         plain=False,
+        licence=parent.licence,
     )
     if config.start is not None:
-        found, tensors = _weights_of(config.start, header)  # the base stays what it is
-        _begin(model, config.start, found, tensors)
+        start = find_model(config.start)
+        config = replace(config, start=start)
+        found, tensors = _weights_of(start, header)  # the base stays what it is
+        header = replace(header, licence=joint_licence((parent, found)))
+        _begin(model, start, found, tensors)
     return learn(config, options, job, model, header, parent=base)
 
 

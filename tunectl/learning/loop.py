@@ -168,7 +168,7 @@ def _gradients(
         sample = task.vary(sample, generator)
         clean, noisy = task.target(sample), task.degrade(sample, level, generator, gray)
         if task.restores:
-            _flatten(clean, noisy, options.flat, generator)
+            _flatten(clean, noisy, gray, options.flat, generator)
         staged = generator.get_state()
         for _, chosen in parts:
             generator.set_state(staged)
@@ -183,15 +183,19 @@ def _gradients(
     return total
 
 
-def _flatten(clean: Tensor, noisy: Tensor, share: float, generator: torch.Generator) -> None:
-    """Turn a `share` of the patches into one colour, clean and noisy alike, in place.
+def _flatten(
+    clean: Tensor, noisy: Tensor, gray: Tensor, share: float, generator: torch.Generator
+) -> None:
+    """Turn a `share` of the patches into one colour, or of `gray` ones into one gray, clean and
+    noisy alike, in place.
 
     Without them a network at a high alpha has never seen a flat area without noise, and draws its
     zero padding into the border of one. A third of them is white.
     """
     count = len(clean)
     draw = torch.rand(count, 5, generator=generator, device=clean.device)
-    colour = torch.where(draw[:, :1] < 1 / 3, 1.0, draw[:, 1:4])[:, :, None, None]
+    colour = torch.where(draw[:, :1] < 1 / 3, 1.0, draw[:, 1:4])
+    colour = torch.where(gray[:, None], colour[:, :1], colour)[:, :, None, None]
     chosen = (draw[:, 4] < share)[:, None, None, None]
     clean.copy_(torch.where(chosen, colour, clean))
     noisy.copy_(torch.where(chosen, colour, noisy))

@@ -1,4 +1,4 @@
-"""Everything a training run can be told, in one place."""
+"""What makes a training run this one: how long, on what, and how fast it learns."""
 
 from __future__ import annotations
 

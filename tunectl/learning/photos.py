@@ -13,6 +13,7 @@ from tunectl.images import find_pictures
 from tunectl.learning.table import Source, Table, files_of, read_source
 from tunectl.text import read_text
 
+CROPS, CROP_SIZE = 12, 192  # to validate on: how many, and pixels a side of each
 LIST = ".txt"  # ending of a file that names photos, a line each
 
 
@@ -114,7 +115,7 @@ def load_crops(
             crops.append(torch.from_numpy(crop).permute(2, 0, 1))
     if not crops:
         raise DataError(
-            f"no photo to validate on is fit for it; {unfit[0]}", "name a folder with --validation"
+            f"no photo to measure on is fit for it; {unfit[0]}", "name a folder of others"
         )
     return crops, unfit
 

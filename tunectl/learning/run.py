@@ -15,7 +15,7 @@ import torch
 
 from tunectl import checkpoint
 from tunectl.device import pick_precision
-from tunectl.errors import ResourceError, is_out_of_memory
+from tunectl.errors import DataError, ResourceError, is_out_of_memory
 from tunectl.hashing import file_sha256, size_and_time
 from tunectl.header import Header, read_header
 from tunectl.images import find_pictures
@@ -100,6 +100,13 @@ def _learn(
         return True
     options.pieces(processes.count)
     photos, crops = read(config, options, task, learned, held_out, device)
+    if processes.tell(photos.count) != photos.count:
+        raise DataError(
+            f"{photos.count} photos can be read here, and others where the run's first process is",
+            "let all processes see the same files",
+        )
+    if header.level is not None and header.level[0] != header.level[1]:
+        config.say("one network for all levels, without a knob: --tuner gives it one")
     config.say(
         f"{photos.count} photos, {photos.megapixels:.1f} megapixels; {len(crops)} more for "
         f"validation, {split_words(config)}; {device}, {str(precision).removeprefix('torch.')}"
@@ -145,8 +152,8 @@ def _learn(
     header = replace(
         header,
         dtype=config.store,
-        provenance=_provenance(config, options, run, end, processes),
-        licence=config.licence,
+        provenance=_provenance(config, options, run, end, processes, precision),
+        licence=config.licence or header.licence,
         card=config.card,
     )
     checkpoint.write(config.output, header, _tensors(model))
@@ -175,7 +182,12 @@ def _curriculum(knob: Knob | None, levels: tuple[float, float], options: Options
 
 
 def _provenance(
-    config: RunConfig, options: Options, run: Mapping[str, Any], end: Report, processes: Processes
+    config: RunConfig,
+    options: Options,
+    run: Mapping[str, Any],
+    end: Report,
+    processes: Processes,
+    precision: torch.dtype,
 ) -> dict[str, Any]:
     """What the model's file says of how it came about."""
     return {
@@ -187,8 +199,12 @@ def _provenance(
         "hours": round(end.seconds / 3600, 3),
         "device": _device_name(processes.device),
         "processes": processes.count,
+        "precision": str(precision).removeprefix("torch."),
         "data": {"folder": config.data.name, **run["data"]},
+        "validation": run["validation"],
+        "options": asdict(options),
         "parent": run["parent"],
+        "start": run["start"],
     }
 
 

@@ -11,9 +11,8 @@ from tunectl.errors import DataError, UsageError
 from tunectl.evaluation.cases import pair_up
 from tunectl.learning.config import RunConfig
 from tunectl.learning.options import Options
-from tunectl.learning.photos import Photos, list_photos, load_crops
+from tunectl.learning.photos import CROP_SIZE, CROPS, Photos, list_photos, load_crops
 from tunectl.learning.table import Source, decode, files_of
-from tunectl.learning.validation import CROP_SIZE, CROPS
 from tunectl.tasks import Task
 
 HELD_OUT = 16  # every 16th photo, where no folder for validation is named
@@ -65,7 +64,7 @@ def read(
     for line in unfit:
         config.say(f"left out of validation: {line}")
     if options.gray == 1:  # colour is never seen
-        crops = [_in_gray(crop) for crop in crops]
+        crops = [_in_gray(crop, planes=1 if task.restores else 3) for crop in crops]
     return photos, crops
 
 
@@ -87,8 +86,11 @@ def _real(source: Source) -> tuple[str, ...]:
     return tuple(os.path.realpath(path) for path in files_of(source))
 
 
-def _in_gray(crop: torch.Tensor) -> torch.Tensor:
-    """uint8 (C, H, W) of a photo, or of a pair of them, with equal channels."""
+def _in_gray(crop: torch.Tensor, planes: int) -> torch.Tensor:
+    """uint8 (C, H, W) of a photo, or of a pair of them, each in so many equal `planes`.
+
+    One tells a task that the picture is gray: noise on three would be coloured.
+    """
     height, width = crop.shape[1:]
     gray = crop.view(-1, 3, height, width).float().mean(1, keepdim=True).round().to(crop.dtype)
-    return gray.expand(-1, 3, -1, -1).reshape(crop.shape)
+    return gray.expand(-1, planes, -1, -1).reshape(-1, height, width)

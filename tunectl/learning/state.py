@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from tunectl.atomic import atomic_write, refusal, remove_stale
-from tunectl.errors import UsageError
+from tunectl.errors import CorruptError, UsageError
 from tunectl.hashing import file_sha256
 
 KEEP = 2
@@ -112,13 +112,15 @@ class RunFolder:
         data = safetensors.torch.save(plain, {KEY: json.dumps(facts, sort_keys=True)})
         with atomic_write(self.path / f"state-{step:08d}.safetensors") as file:
             file.write(data)
-        for old in self.states()[:-KEEP]:
+        later = [path for path in self.states() if self.step_of(path) > step]  # unreadable ones
+        for old in [*later, *self.states()[: -KEEP - len(later)]]:
             old.unlink(missing_ok=True)
 
     def load(self) -> tuple[dict[str, Any] | None, dict[str, Tensor]]:
         """The newest state that can be read; None and nothing where there is none.
 
-        What the log and the previews know of later steps is forgotten.
+        What the log and the previews know of later steps is forgotten. Raises CorruptError where
+        there are states, none of which can be read.
         """
         facts: dict[str, Any] | None = None
         tensors: dict[str, Tensor] = {}
@@ -129,6 +131,11 @@ class RunFolder:
                 tensors = safetensors.torch.load_file(path)
                 facts = found
                 break
+        if facts is None and self.states():
+            raise CorruptError(
+                f"{self.states()[-1]}: cannot be read, nor can an older state",
+                "get one back, or train it anew with --fresh",
+            )
         self._forget_after(facts["step"] if facts else -1)
         return facts, tensors
 

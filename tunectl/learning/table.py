@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from tunectl.atomic import atomic_write, remove_stale
 from tunectl.errors import PictureError
 from tunectl.hashing import size_and_time
-from tunectl.images import read_picture, read_rgb8, rgb8
-from tunectl.images.turn import same_way_up
+from tunectl.images import read_pair, read_rgb8, rgb8
 
 # A photo, or a clean one and the same as it really came.
 Source = Path | tuple[Path, Path]
@@ -122,18 +121,8 @@ def read_source(source: Source) -> NDArray[np.uint8]:
     """(H, W, 3) of a photo, (H, W, 6) of a pair. Raises PictureError."""
     if isinstance(source, Path):
         return read_rgb8(source)
-    pictures = [read_picture(path) for path in source]
-    turned = same_way_up(pictures[0], pictures[1])
-    one, other = (
-        rgb8(replace(picture, pixels=pixels), path)
-        for picture, pixels, path in zip(pictures, turned, source, strict=True)
-    )
-    if one.shape != other.shape:
-        sizes = " and ".join(f"{a.shape[1]} x {a.shape[0]}" for a in (one, other))
-        raise PictureError(
-            f"{source[0]} and {source[1]} differ in size: {sizes}", "give pairs of one size"
-        )
-    return np.concatenate([one, other], 2)
+    pair = zip(read_pair(*source), source, strict=True)
+    return np.concatenate([rgb8(picture, path) for picture, path in pair], 2)
 
 
 def _key(sources: Sequence[Source]) -> str:

@@ -17,8 +17,6 @@ from tunectl.networks import Network
 from tunectl.tasks import Task
 from tunectl.tuners import Tunable
 
-CROPS = 12
-CROP_SIZE = 192
 STYLE_CROPS = 4  # of them, where each is sent through a perceptual network
 PREVIEWED = 3
 SWEPT = 10  # steps from alpha 0 to 1
@@ -69,6 +67,7 @@ class Validation:
 
     def __call__(self, step: int) -> dict[str, float]:
         """The measures after `step` by level; names of scores come after the level."""
+        learning = self.model.training  # which what runs it ends
         results: dict[str, float] = {}
         columns = [[self._input(i, self.strongest)[1] for i in range(len(self.crops))]]
         for level in self.levels:
@@ -83,6 +82,7 @@ class Validation:
             for name in found[0]:
                 results[f"{level:g}{name}"] = mean([scores[name] for scores in found])
         self._preview(step, columns)
+        self.model.train(learning)
         return results
 
     def sweep(self) -> list[tuple[str, Tensor]]:

@@ -10,7 +10,7 @@ from tunectl.fields import build_fields
 from tunectl.networks import Network
 from tunectl.tuners.adafm import AdaFM
 from tunectl.tuners.adain import AdaIN
-from tunectl.tuners.base import StepContext, Tunable, Tuner
+from tunectl.tuners.base import Knobbed, StepContext, Tunable, Tuner
 from tunectl.tuners.dni import DNI
 from tunectl.tuners.dynamic import DynamicNet
 from tunectl.tuners.ftn import FTN
@@ -31,6 +31,7 @@ __all__ = [
     "AdaFM",
     "AdaIN",
     "DynamicNet",
+    "Knobbed",
     "Mapped",
     "StepContext",
     "Tunable",

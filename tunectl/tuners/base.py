@@ -69,7 +69,7 @@ class Tuner(nn.Module):
         """
         return False
 
-    def parts(self, network: Network) -> list[str]:
+    def parts(self) -> list[str]:
         """The sites that take an alpha of their own. By default, none."""
         return []
 
@@ -85,7 +85,7 @@ class Tuner(nn.Module):
         Raises AlphaError for several alphas where there are not as many `parts`.
         """
         if isinstance(alpha, tuple):
-            parts = self.parts(network)
+            parts = self.parts()
             if len(parts) != len(alpha):
                 raise AlphaError(
                     f"{len(alpha)} alphas for a model that takes "
@@ -132,18 +132,41 @@ def key(name: str) -> str:
     return name.replace(".", "/")
 
 
-class Tunable(nn.Module):
-    """A network and its tuner. `tunable(x, alpha)` equals `tunable.fold(alpha)(x)`."""
+class Knobbed(nn.Module):
+    """A network with a knob. `knobbed(x, alpha)` equals `knobbed.fold(alpha)(x)`."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, alpha: Alpha) -> Tensor:
+        """(N, 3, H, W) in [0, 1] to the same shape at one alpha for the whole batch."""
+        y: Tensor = self.fold(alpha)(x)
+        return y
+
+    def fold(self, alpha: Alpha) -> Network:
+        """The plain network at `alpha`. Raises AlphaError for more of them than the knob takes."""
+        raise NotImplementedError
+
+    def mapped(self) -> nn.Module:
+        """The network that takes alpha per pixel, (N, 1, H, W), beside the picture.
+
+        Raises UsageError where there is none.
+        """
+        raise NotImplementedError
+
+
+class Tunable(Knobbed):
+    """A network and its tuner, which learn together or the one after the other."""
 
     def __init__(self, network: Network, tuner: Tuner) -> None:
-        super().__init__()
+        super().__init__(network)
         tuner.insert(network, tuner.fields, tuner.knots)
-        self.network = network
         self.tuner = tuner
         self._step: KnotVectors | None = None
 
     def forward(self, x: Tensor, alpha: Alpha) -> Tensor:
-        """(N, 3, H, W) in [0, 1] to the same shape at one alpha for the whole batch."""
+        """As `Knobbed`, with gradients for network and tuner."""
         if self._step is not None and not isinstance(alpha, tuple):
             return self._step(x, alpha)
         # Weights are mixed in full precision even where the convolutions run in half.
@@ -181,11 +204,11 @@ class Tunable(nn.Module):
         return step
 
     def fold(self, alpha: Alpha) -> Network:
-        """The plain network at `alpha`. At 0 it is the base, bit for bit."""
+        """As `Knobbed`. At 0 it is the base, bit for bit."""
         return self.tuner.fold(self.network, alpha)
 
     def mapped(self) -> nn.Module:
-        """The network that takes alpha per pixel, (N, 1, H, W), beside the picture."""
+        """As `Knobbed`; there always is one."""
         return Mapped(self)
 
 

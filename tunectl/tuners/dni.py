@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,21 +27,23 @@ class DNI(Tuner):
     Fields = DNIFields
 
     def make(self, network: Network) -> None:
-        own = network.own_state()
+        own = dict(network.named_parameters())  # nothing is inserted
         self.deltas = nn.ModuleList(
             nn.ParameterDict({key(name): torch.zeros_like(w) for name, w in own.items()})
             for _ in self.tuned
         )
 
     @classmethod
-    def between(cls, network: Network, end: Mapping[str, Tensor]) -> DNI:
-        """The way from a network to weights of the same names at alpha 1."""
-        found = cls(network, DNIFields())
-        deltas = found.deltas[0]
-        assert isinstance(deltas, nn.ParameterDict)
+    def through(
+        cls, network: Network, others: Sequence[Mapping[str, Tensor]], knots: tuple[float, ...]
+    ) -> DNI:
+        """The way from a network through `others`' weights of the same names, each at a knot."""
+        found = cls(network, DNIFields(), knots)
         with torch.no_grad():
-            for name, weights in network.own_state().items():
-                deltas[key(name)].copy_(end[name] - weights)
+            for deltas, other in zip(found.deltas, others, strict=True):
+                assert isinstance(deltas, nn.ParameterDict)
+                for name, weights in network.named_parameters():
+                    deltas[key(name)].copy_(other[name] - weights)
         return found
 
     def at_knot(self, network: Network, knot: float) -> dict[str, Tensor]:

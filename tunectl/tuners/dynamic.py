@@ -79,7 +79,7 @@ class DynamicNet(Tuner):
             module = _Branches(site.channels, len(knots) - 1).requires_grad_(False)
             network.set_submodule(name, module)
 
-    def parts(self, network: Network) -> list[str]:
+    def parts(self) -> list[str]:
         return list(self.branches)
 
     def at_knot(self, network: Network, knot: float) -> dict[str, Tensor]:
