@@ -18,7 +18,7 @@ def calibrate(
         typer.Option(help="Folder of clean photos to measure on, or a .txt with a path a line."),
     ],
     output: c.OutputOption,
-    limit: Annotated[int, typer.Option(min=1, help="Measure on so many photos.")] = 12,
+    limit: Annotated[int, typer.Option(min=1, help="Measure on so many photos.")] = 48,
     device: c.DeviceOption = "auto",
     precision: c.PrecisionOption = "auto",
 ) -> None:
