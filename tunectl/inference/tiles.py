@@ -56,8 +56,8 @@ class Grid:
     def cover(self, height: int, width: int) -> tuple[list[Span], list[Span]]:
         """The windows' rows and columns for a picture, past its end by less than the stride.
 
-        Windows of one picture have one size, at most `tile` a side (more only where a side of
-        SMALLEST_SIDE, SMALLEST_COARSE or twice the halo asks for it). A window is cut where the picture ends, so
+        Windows of one picture have one size, at most `tile` a side (more only where SMALLEST_SIDE,
+        SMALLEST_COARSE or twice the halo asks for it). A window is cut where the picture ends, so
         that the network sees the same border as untiled.
         """
         sides = [max(-(-size // self.stride), 2) * self.stride for size in (height, width)]
