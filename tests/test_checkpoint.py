@@ -18,7 +18,7 @@ from tunectl.errors import (
     NewerFormatError,
     TruncatedError,
 )
-from tunectl.header import KEY, Header, Part, read_header
+from tunectl.header import FORMAT, KEY, Header, Part, read_header
 from tunectl.knob import Knob
 
 HEADER = Header(
@@ -233,3 +233,24 @@ def test_what_is_not_a_number_is_neither_written_nor_read(tmp_path: Path, monkey
         checkpoint.write(path, header, broken)
     with pytest.raises(CorruptError, match="not numbers"):
         checkpoint.read(path)
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "int8"])
+def test_weights_beyond_a_precision_are_told_as_such(tmp_path: Path, dtype: str):
+    path = tmp_path / "m.safetensors"
+    header = Header(network=Part("unet"), plain=True, dtype=dtype)
+    with pytest.raises(CheckpointError, match=f"do not fit {dtype}"):
+        checkpoint.write(path, header, {"network.a": torch.tensor([1.0, 1e6])})
+    assert not path.exists()
+    checkpoint.write(path, replace(header, dtype="fp32"), {"network.a": torch.tensor([1.0, 1e6])})
+
+
+@pytest.mark.parametrize("levels", [[0, 75, 75], [5], [0, 10**400]])
+def test_a_hostile_knob_is_refused(tmp_path: Path, tunable_file: Path, levels: list[int]):
+    header, tensors = checkpoint.read(tunable_file)
+    content = {"format": FORMAT, **asdict(header)}
+    content["knob"]["levels"] = levels
+    path = tmp_path / "m.safetensors"
+    safetensors.torch.save_file(tensors, path, {KEY: json.dumps(content)})
+    with pytest.raises(CorruptError, match="header is not complete"):
+        read_header(path)

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from tunectl.atomic import atomic_write, write_new
-from tunectl.errors import CorruptError
+from tunectl.errors import CheckpointError, CorruptError
 from tunectl.header import AGAIN, FORMAT, KEY, Header, header_of, read_content
 
 DTYPES = {
@@ -52,7 +52,9 @@ def write(path: Path, header: Header, tensors: dict[str, Tensor], new: bool = Fa
             stored[name], stored[name + SCALE] = _codes(plain)
         else:
             stored[name] = plain.to(DTYPES[header.dtype])
-    _check_finite(path, stored)
+    _check_finite(path, tensors)
+    if header.dtype != "fp32" and not all(part.isfinite().all() for part in stored.values()):
+        raise CheckpointError(f"{path}: its weights do not fit {header.dtype}", "give --store fp32")
     content = {"format": FORMAT, **asdict(header)}
     content["sha256"] = _digest(content, stored)
     metadata = {KEY: _canonical(content)}

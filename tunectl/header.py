@@ -208,7 +208,7 @@ def header_of(path: Path, content: dict[str, Any]) -> Header:
             knob["calibration"] = tuple((a, level) for a, level in knob["calibration"])
             content["knob"] = Knob(**knob)
         return Header(**content)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise CorruptError(
             f"{path}: its tunectl header is not complete ({error})", AGAIN
         ) from error

@@ -46,7 +46,12 @@ class Knob:
         numbers = [*self.levels, self.power, *self.knots, *alphas, *levels]
         if not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
             raise ValueError("a knob's numbers must be finite")
-        if len(set(self.levels)) != 2 or self.power <= 0 or self.way not in WAYS:
+        if (
+            len(self.levels) != 2
+            or self.levels[0] == self.levels[1]
+            or self.power <= 0
+            or self.way not in WAYS
+        ):
             raise ValueError("a knob has two levels, a positive power and a known way")
         if not 2 <= len(self.knots) <= MOST_KNOTS or len(self.calibration) > MOST_PAIRS:
             raise ValueError(f"a knob has 2 to {MOST_KNOTS} knots, at most {MOST_PAIRS} pairs")

@@ -322,6 +322,25 @@ def test_names_that_no_terminal_likes_are_printed_on_one_line(cli, common: Words
     assert json.loads(printed)["input"] == os.path.abspath(Path("odd", name))
 
 
+def test_a_part_of_auto_and_pictures_left_out(cli, common: Words):
+    code, printed, _ = cli("apply", "p.png", "-a", "auto,auto*0.5", "-o", "out", "--json", *common)
+    one, other = map(json.loads, printed.splitlines())
+    assert code == 0
+    assert other["alpha"] == pytest.approx(0.5 * one["alpha"])
+    assert (one["alpha_asked"], other["alpha_asked"]) == ("auto", "auto0.5")
+    assert files("out") == {"p_auto.png", "p_auto0.5.png"}
+    for word in ("auto*", "auto*x", "auto*-1", "automatic"):
+        code, _, told = cli("apply", "p.png", "-a", word, *common)
+        assert (code, "auto*0.8" in told) == (2, True)
+    Image.open("p.png").convert("L").save("map.png")
+    words = ["apply", "p.png", "--alpha-map", "map.png", "--json", *common]
+    scaled = json.loads(cli(*words, "-a", "auto", "-o", "scaled.png")[1])
+    assert (scaled["alpha"], scaled["estimated"]) == (one["alpha"], True)
+    assert json.loads(cli(*words, "-o", "whole.png")[1])["alpha"] == 1
+    code, printed, _ = cli("apply", "in", "-o", "else", "-n", "--exclude", "*.jpg", *common)
+    assert (code, printed) == (0, "in/a.png -> else/a.png\n")
+
+
 # Plans and machines
 
 
@@ -342,7 +361,16 @@ def test_whatever_decides_a_result_is_in_the_manifest(cli, common: Words):
             "suffix",
             "ending",
         ),
-        *("max_pixels", "in_place", "if_exists", "manifest", "shard", "engine", "workers"),
+        *(
+            "max_pixels",
+            "in_place",
+            "if_exists",
+            "manifest",
+            "exclude",
+            "shard",
+            "engine",
+            "workers",
+        ),
         *("dry_run", "as_json", "quiet", "device", "tile"),
     }
 
@@ -430,7 +458,9 @@ def test_a_second_run_does_only_what_is_missing_or_changed(cli, common: Words):
     assert states("out/a.png", "out/more/b.jpg") == before
     assert len(Path("out/done.jsonl").read_text().splitlines()) == 2
     Image.open("in/a.png").rotate(180).save("in/a.png")
-    assert "in/a.png -> out/a.png\n" in cli(*words, "-n")[1]
+    assert "in/a.png -> out/a.png, replaced\n" in cli(*words, "-n")[1]
+    kept = cli(*words, "-n", "--if-exists", "skip")[1]
+    assert "in/a.png -> out/a.png: exists, skipped\n" in kept
     assert cli(*words)[1] == "out/a.png\n"
     assert states("out/more/b.jpg") == before[1:]
     Path("out/more/b.jpg").unlink()
@@ -488,8 +518,8 @@ def test_a_map_is_laid_over_what_a_viewer_shows(cli, common: Words):
 @pytest.mark.parametrize(
     ("words", "cause"),
     [
-        (["--alpha-map", "map.png", "--extrapolate", "-a", 1.5], "alpha 1.5 lies outside 0 to 1"),
-        (["--alpha-map", "map.png", "-a", "0.5,auto"], "not auto"),
+        (["--alpha-map", "map.png", "--extrapolate", "-a", 1.5], "does not go beyond the knob"),
+        (["--alpha-map", "map.png", "--chroma-alpha", 0.2], "luma and colour alike"),
         (["--keep-colours", "--chroma-alpha", 0.2, "-a", 0.5], "colours are kept"),
         (["-o", ""], "-o is empty"),
     ],

@@ -12,9 +12,11 @@ import pytest
 import torch
 from conftest import draw
 from PIL import Image
+from strangers import drunet, saved
 
 from tunectl import checkpoint
 from tunectl.errors import (
+    AlphaError,
     CorruptError,
     DataError,
     ForeignError,
@@ -22,6 +24,8 @@ from tunectl.errors import (
     TunectlError,
     UsageError,
 )
+from tunectl.evaluation import cases as evaluation_cases
+from tunectl.evaluation import run as evaluation_run
 from tunectl.evaluation.cases import Degraded, Pairs
 from tunectl.evaluation.chart import Curve, draw_chart, ticks
 from tunectl.evaluation.metrics import psnr
@@ -31,7 +35,10 @@ from tunectl.evaluation.subjects import highest, subject
 from tunectl.evaluation.table import measure
 from tunectl.hashing import file_sha256
 from tunectl.header import Part
+from tunectl.images import Picture, read_picture
 from tunectl.inference.load import load
+from tunectl.inference.restore import restore
+from tunectl.inference.strength import Strength
 from tunectl.tasks import build_task
 
 CPU = torch.device("cpu")
@@ -39,6 +46,23 @@ ADAPTER = """
 def load(path):
     gain = float(path.read_text())
     return lambda picture, level: (picture[:1] * gain).clamp(0, 1) if level else [][0]
+"""
+
+
+NEIGHBOUR = """
+from __future__ import annotations
+from dataclasses import dataclass
+import beside
+
+@dataclass
+class Gain:
+    by: float
+
+    def __call__(self, picture, level):
+        return picture * self.by * beside.SCALE
+
+def load(path):
+    return Gain(float(str(path)))
 """
 
 
@@ -134,6 +158,29 @@ def test_auto_reads_the_tables_of_a_pair_that_is_a_jpeg(tmp_path: Path):
     assert [result.alpha for result in row.results] == [model.alpha(30)]
 
 
+def test_auto_holds_a_jpeg_to_its_file_as_apply_does(tmp_path: Path):
+    clean = (40 + 0.65 * draw(64, 80, 1)).astype(np.uint8)
+    Image.fromarray(clean).save(tmp_path / "a_clean.png")
+    file, turned = tmp_path / "a_file.jpg", tmp_path / "a_turned.jpg"
+    Image.fromarray(clean).save(file, quality=90, subsampling=0)
+    model = load("deblock", device="cpu", precision="fp32")
+    pairs = Pairs(tmp_path, tmp_path, ("_clean", "_file"))
+    output, _ = subject("m", model, "auto")(next(pairs.at(None)))
+    applied = restore(model, read_picture(file), Strength()).picture.pixels
+    found = output[0].permute(1, 2, 0).numpy() * 255
+    assert np.abs(found - applied).max() < 1.2  # rounded once, and twice
+    alone = model(next(pairs.at(None)).noisy, model.alpha(90))
+    truth = next(pairs.at(None)).clean
+    assert psnr(output, truth) > 0.3 + psnr(alone, truth)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = np.rot90(clean)
+    Image.fromarray(stored).save(turned, quality=90, subsampling=0, exif=exif)
+    case = next(Pairs(tmp_path, tmp_path, ("_clean", "_turned")).at(None))
+    assert len(case.components) == 0  # its blocks lie elsewhere, upright
+    assert case.tables
+
+
 def test_rivals_enter_through_an_adapter(tmp_path: Path):
     (tmp_path / "gain.txt").write_text("0.5")
     adapter = tmp_path / "adapter.py"
@@ -178,6 +225,56 @@ def test_rivals_that_spandrel_would_load(tmp_path: Path, monkeypatch):
         load_rival(str(tmp_path / "no.safetensors"), CPU)
     with pytest.raises(ForeignError, match="is a pickle"):
         load_rival("old.pth", CPU)
+
+
+def test_rivals_are_told_apart_and_measured_on_what_their_levels_are_of(
+    tmp_path: Path, photos: Path
+):
+    words = []
+    (tmp_path / "beside.py").write_text("SCALE = 1\n")
+    for name in ("one", "other"):
+        (tmp_path / f"{name}.py").write_text(NEIGHBOUR)
+        words.append(f"{tmp_path / name}.py:1")
+    place = Pictures([photos], [25], limit=1)
+    _, [table] = evaluate(place, [], [], words, device="cpu")
+    assert [row.model for row in table.rows] == words
+    rival = str(saved(drunet(), tmp_path / "drunet.safetensors"))
+    with pytest.raises(UsageError, match=r"differ in their task: deblock: deblock, .*denoise"):
+        evaluate(place, ["deblock"], ["auto"], [rival], device="cpu")
+    task, [table] = evaluate(place, [], [], [rival], device="cpu")
+    assert (type(task).__name__, len(table.rows)) == ("Denoise", 1)
+    with pytest.raises(AlphaError, match="75"):
+        evaluate(Pictures([photos], [25, 75], limit=1), [], [], [rival], device="cpu")
+
+
+def test_what_is_wrong_with_a_later_folder_is_told_before_the_first_is_measured(
+    tmp_path: Path, photos: Path, plain_file: Path, monkeypatch: pytest.MonkeyPatch
+):
+    Image.fromarray(np.zeros((9, 9), np.uint16)).save(tmp_path / "deep.png")
+
+    def never(*_args: object) -> None:
+        raise AssertionError("the second folder was not looked at")
+
+    monkeypatch.setattr(evaluation_run, "measure", never)
+    with pytest.raises(PictureError, match="16 bits"):
+        evaluate(Pictures([photos, tmp_path], [15]), [str(plain_file)], ["auto"], device="cpu")
+
+
+def test_pictures_beyond_memory_are_read_again(photos: Path, monkeypatch: pytest.MonkeyPatch):
+    reads: list[Path] = []
+
+    def counted(path: Path) -> Picture:
+        reads.append(path)
+        return read_picture(path)
+
+    monkeypatch.setattr(evaluation_cases, "read_picture", counted)
+    whole = Degraded(photos, build_task("denoise"), [25], limit=3)
+    part = Degraded(photos, build_task("denoise"), [25], limit=3, kept=40_000)  # of one photo
+    assert len(reads) == 6
+    for one, other in zip(whole.at(25), part.at(25), strict=True):
+        assert (one.name, one.seed) == (other.name, other.seed)
+        assert torch.equal(one.noisy, other.noisy)
+    assert len(reads) == 8
 
 
 def test_a_picture_too_small_for_ssim_is_named(cli, tunable_file: Path, tmp_path: Path):

@@ -3,14 +3,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from strangers import esrgan
 
 from tunectl import checkpoint
-from tunectl.errors import ForeignError, IncompatibleError, UsageError
+from tunectl.errors import ForeignError, IncompatibleError, PictureError
+from tunectl.evaluation import barrier as loss
 from tunectl.evaluation.barrier import barrier, verdict
 from tunectl.inference.interpolate import mix_files
 
@@ -106,8 +109,32 @@ def test_the_barrier_of_our_own_models(tmp_path: Path, plain_file: Path, photos:
     apart = barrier([plain_file, strong], [0.5, 0.5], photo)
     assert all(abs(point.barrier) < 1e-3 for point in apart)  # one network under two names
     assert apart[0].psnr > apart[5].psnr + 2 > apart[-1].psnr + 4  # each at its own level
-    with pytest.raises(UsageError, match="1 times as large"):
+    with pytest.raises(PictureError, match="differ in size: 120 x 80 and 120 x 88"):
         barrier([plain_file] * 2, [0.5, 0.5], photo, clean=photos / "more" / "photo1.png")
+
+
+@pytest.mark.parametrize("side", [100, 101])
+def test_a_pair_is_measured_where_both_show_the_same(
+    tmp_path: Path, side: int, monkeypatch: pytest.MonkeyPatch
+):
+    """Of a network that repeats each pixel, and a pair that is made so, the error is nothing."""
+    small = np.random.default_rng(0).integers(0, 256, (side, side + 7, 3), np.uint8)
+    Image.fromarray(small).save(tmp_path / "small.png")
+    Image.fromarray(small.repeat(4, 0).repeat(4, 1)).save(tmp_path / "large.png")
+    Image.fromarray(small.repeat(4, 0).repeat(4, 1)[4:]).save(tmp_path / "cut.png")
+    paths = save(tmp_path, THREE[0], THREE[1])
+    monkeypatch.setattr(loss, "describe_foreign", lambda _path, _table: Repeating())
+    pair = tmp_path / "small.png", tmp_path / "large.png"
+    assert barrier(paths, [0.5, 0.5], pair[0], clean=pair[1])[0].psnr > 90
+    with pytest.raises(PictureError, match="give pairs the second 4 times as large"):
+        barrier(paths, [0.5, 0.5], pair[0], clean=tmp_path / "cut.png")
+
+
+class Repeating:
+    scale = 4
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        return x.repeat_interleave(4, 2).repeat_interleave(4, 3)
 
 
 def test_the_command_tells_of_the_barrier(cli, tmp_path: Path, plain_file: Path, photos: Path):

@@ -61,6 +61,8 @@ def test_windows_do_not_show(plain_file: Path):
 def test_other_numbers_are_refused(cli, photos: Path, tunable_file: Path, tmp_path: Path):
     with pytest.raises(UsageError, match="2, 4 or 8"):
         load(tunable_file, device="cpu", ensemble=3)
+    with pytest.raises(UsageError, match="instance norm"):
+        load("starry-night", device="cpu", ensemble=2)
     photo = next(photos.iterdir())
     words = ("apply", photo, "-m", tunable_file, "--alpha", 0.5, "--device", "cpu")
     code, _, told = cli(*words, "--ensemble", 3, "-o", tmp_path / "o.png")

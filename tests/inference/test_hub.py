@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,7 @@ from huggingface_hub.errors import RepositoryNotFoundError
 from safetensors.torch import save_file
 from torch import ones
 
+from tunectl import checkpoint
 from tunectl.errors import CheckpointError, CorruptError, UsageError
 from tunectl.header import read_header
 from tunectl.inference import hub
@@ -78,6 +80,10 @@ def test_the_card_names_the_licence(tunable_file: Path):
     data = ModelCard(hub.card(find_model("denoise"), "me/it")).data
     assert (data.license, data.tags) == ("mit", ["denoise"])
     assert ModelCard(hub.card(tunable_file, "me/it")).data.license is None
+    header, tensors = checkpoint.read(tunable_file)
+    mixed = tunable_file.parent / "mixed.safetensors"
+    checkpoint.write(mixed, replace(header, licence="MIT; its sources AND CC-BY-NC-4.0"), tensors)
+    assert ModelCard(hub.card(mixed, "me/it")).data.license == "other"
 
 
 def test_what_is_refused(tunable_file: Path, remote: Path, tmp_path: Path, monkeypatch):
@@ -104,6 +110,9 @@ def test_what_is_refused(tunable_file: Path, remote: Path, tmp_path: Path, monke
         hub.pull("me/it")
     save_file({"w": ones(2)}, place / "foreign.safetensors")
     assert hub.pull("me/it", "foreign.safetensors").exists()  # spandrel may know it
+    with pytest.raises(UsageError, match=r"is no \.safetensors file"):
+        hub.pull("me/it", "pytorch_model.bin")
+    assert hub.pull("me/it", "m.safetensors", "mine.safetensors").name == "mine.safetensors"
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(UsageError, match="not installed"):
         hub.pull("me/it")

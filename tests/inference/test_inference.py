@@ -239,6 +239,13 @@ def test_names_resolve_to_the_users_folder_first(
     assert "denoise" in missing.value.hint
     with pytest.raises(CheckpointError, match="no such file"):
         find_model(tmp_path / "no.safetensors")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TUNECTL_HOME", "elsewhere")
+    (tmp_path / "tuned.safetensors").write_bytes(tunable_file.read_bytes())
+    for name in ("tuned", "./tuned"):
+        with pytest.raises(CheckpointError) as there:
+            find_model(name)
+        assert f"{name}.safetensors" in there.value.hint
 
 
 def test_bundled_models_load():
@@ -465,6 +472,8 @@ def test_chroma_has_a_strength_of_its_own(tunable_file: Path):
     torch.testing.assert_close(both[:, 0] - both[:, 1], strong[:, 0] - strong[:, 1])
     gray = picture[:, :1]
     assert torch.equal(model(gray, alpha=0.1, chroma_alpha=0.9), model(gray, alpha=0.1))
+    with pytest.raises(UsageError, match="luma and colour alike"):
+        model(picture, alpha_map=np.zeros((40, 40)), chroma_alpha=0.9)
 
 
 def test_keeping_colours_takes_the_luma_alone(plain_file: Path):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -213,7 +214,9 @@ def test_what_is_done_where_an_output_exists():
     with pytest.raises(UsageError, match=r"out/a\.png: exists already\n"):
         settle(jobs, "error")
     assert [job.skip for job in settle(jobs, "skip")] == ["exists", "", ""]
-    assert settle(jobs, "overwrite") == jobs
+    written = settle(jobs, "overwrite")
+    assert [job.replaces for job in written] == [True, False, False]
+    assert [replace(job, replaces=False) for job in written] == jobs
     # a_2 is free on the disk, and taken by this very plan
     renamed = [job.target for job in settle(jobs, "rename")]
     assert renamed == ["out/a_3.png", "out/a_2.png", "out/b.png"]

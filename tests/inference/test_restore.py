@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +11,11 @@ from PIL import Image
 from strangers import esrgan, saved
 
 from tunectl.errors import AlphaError, UsageError
-from tunectl.images import Picture, arrays
+from tunectl.images import Picture, arrays, read_picture
 from tunectl.images.turn import as_stored, upright
 from tunectl.inference.load import load
 from tunectl.inference.model import Model
+from tunectl.inference.reading import Reading
 from tunectl.inference.restore import restore
 from tunectl.inference.strength import Strength
 
@@ -49,6 +52,102 @@ def test_of_inks_what_they_show_is_looked_at(name: str):
     assert restore(model, Picture(inks), Strength(0.5)).alpha == 0.5
 
 
+def test_unasked_what_was_a_jpeg_is_held_to_its_file():
+    clean = (40 + 0.65 * draw(72, 80, 1)).astype(np.uint8)
+    model = load("deblock", device="cpu", precision="fp32")
+
+    def far(of: np.ndarray) -> float:
+        return float(np.square(of.astype(float) - clean).mean())
+
+    for quality in (75, 90, 95, 99):
+        picture = read_picture(jpeg(clean, quality))
+        held = restore(model, picture, Strength())
+        guess = restore(model, picture, Strength(held.alpha)).picture.pixels
+        assert far(held.picture.pixels) < far(guess)
+        assert far(held.picture.pixels) < 1.02 * far(picture.pixels)
+    assert far(picture.pixels) < far(guess)  # of the finest
+    weaker = restore(model, picture, Strength(share=0.9)).picture.pixels
+    assert far(weaker) < 1.02 * far(picture.pixels)
+    # Who says how strongly, where, or what of it, has it so.
+    mask = np.ones((72, 80), np.uint8)
+    for strength in (Strength(0.9), Strength(1.0, alpha_map=mask)):
+        asked = restore(model, picture, strength).picture.pixels
+        one = model(picture.pixels, strength.alpha, alpha_map=strength.alpha_map)
+        assert np.array_equal(asked, one)
+    assert np.array_equal(restore(model, picture, Strength(blend=0)).picture.pixels, picture.pixels)
+    # And a file says nothing of one before it.
+    noise = np.random.default_rng(0).normal(0, 4, (320, 320, 3))
+    twice = (40 + 0.65 * draw(320, 320, 4) + noise).astype(np.uint8)
+    cropped = read_picture(jpeg(twice, 20)).pixels[3:, 5:]
+    again = read_picture(jpeg(cropped, 95))
+    restored = restore(model, again, Strength())
+    assert restored.level == pytest.approx(20, abs=2)
+    assert np.array_equal(restored.picture.pixels, model(again.pixels, alpha=restored.alpha))
+
+
+def test_a_fine_jpeg_of_other_channels_stays_as_it_is():
+    model = load("deblock", device="cpu")
+    clean = Image.fromarray(draw(72, 80, 1))
+    for image, options in ((clean.convert("CMYK"), {}), (clean, {"keep_rgb": True})):
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=98, **options)
+        picture = read_picture(file.getvalue())
+        assert np.array_equal(restore(model, picture, Strength()).picture.pixels, picture.pixels)
+
+
+def test_little_noise_for_a_knob_that_begins_above_it_is_removed(model: Model):
+    knob = replace(model.knob, levels=(15.0, 50.0), calibration=())
+    late = Model(replace(model.header, knob=knob), model.network, model.execution)
+    restored = restore(late, Picture(noisy(sigma=8)), Strength())
+    assert restored.level == 15
+    assert np.array_equal(restored.picture.pixels, late(noisy(sigma=8), alpha=0.0))
+
+
+def jpeg(pixels: np.ndarray, quality: int) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality, subsampling=0)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("name", ["photo", "deblock", "denoise"])
+def test_what_seems_to_need_nothing_stays_as_it_is(name: str):
+    drawn = np.full((120, 140, 3), 200, np.uint8)
+    drawn[60:] = (20, 90, 160)
+    model = load(name, device="cpu")
+    restored = restore(model, Picture(drawn), Strength())
+    assert np.array_equal(restored.picture.pixels, drawn)
+    assert restored.estimated
+    assert restored.picture.notes == [
+        "next to nothing to remove was found in it, so that its samples stay as they are"
+    ]
+    asked = restore(model, Picture(drawn), Strength(restored.alpha))
+    assert not asked.estimated
+
+
+def test_a_part_of_what_the_picture_says(model: Model):
+    picture = Picture(noisy())
+    whole = restore(model, picture, Strength())
+    part = restore(model, picture, Strength(share=0.5))
+    assert part.alpha == pytest.approx(0.5 * whole.alpha)
+    assert np.array_equal(part.picture.pixels, model(picture.pixels, part.alpha))
+    assert restore(model, picture, Strength(share=9.0)).alpha == 1
+    white = np.full((90, 100), 255, np.uint8)
+    mapped = restore(model, picture, Strength(alpha_map=white, share=1.0))
+    assert (mapped.alpha, mapped.estimated) == (whole.alpha, True)
+    apart = np.abs(mapped.picture.pixels.astype(int) - whole.picture.pixels)
+    assert apart.max() <= 1  # a map mixes outputs, not weights
+    assert restore(model, picture, Strength(alpha_map=white)).alpha == 1
+
+
+@pytest.mark.parametrize(("precision", "told"), [("bf16", True), ("fp32", False)])
+def test_deep_samples_through_bf16_are_told(tunable_file: Path, precision: str, told: bool):
+    model = load(tunable_file, device="cpu", precision=precision)
+    deep = noisy().astype(np.uint16) * 257
+    notes = restore(model, Picture(deep), Strength(0.5)).picture.notes
+    assert any("bf16" in note for note in notes) == told
+    assert not restore(model, Picture(noisy()), Strength(0.5)).picture.notes
+
+
 def test_noise_beyond_the_knob_is_restored_at_its_end(model: Model):
     restored = restore(model, Picture(noisy(sigma=90)), Strength())
     assert restored.level == model.level(1.0)
@@ -78,7 +177,8 @@ def test_hidden_colours_stay_and_do_not_bleed(model: Model):
 
 def test_a_level_is_not_told_from_hidden_colours(model: Model, monkeypatch: pytest.MonkeyPatch):
     seen: list[np.ndarray] = []
-    monkeypatch.setattr(model, "estimate", lambda pixels, *_: seen.append(pixels) or 20.0)
+    found = Reading(20.0, nothing=False, by_file=False)
+    monkeypatch.setattr(model, "reading", lambda pixels, *_: seen.append(pixels) or found)
     opacity = np.full((90, 100), 255, np.uint8)
     opacity[20:50, 30:70] = 0
     for hidden in (0, 255):

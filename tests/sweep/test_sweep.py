@@ -16,9 +16,10 @@ from tunectl.images import Picture, read_picture
 from tunectl.images.screen import for_screen
 from tunectl.inference.load import load
 from tunectl.sweep import page as sweep_page
-from tunectl.sweep.frames import sweep
+from tunectl.sweep import run as sweep_run
+from tunectl.sweep.frames import Frame, Strip, sweep
 from tunectl.sweep.page import LIMIT, page
-from tunectl.sweep.stills import in_256_colours
+from tunectl.sweep.stills import contact_sheet, in_256_colours
 from tunectl.sweep.views import PART, WHOLE, View, part, parts, whole
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -92,8 +93,6 @@ def test_frames_are_what_the_model_makes(tunable_file: Path, noisy: tuple[Path, 
         error = np.square(expected.astype(float) - draw(96, 128, 5)).mean()
         assert frame.psnr == pytest.approx(10 * np.log10(255**2 / error), abs=1e-6)
     assert re.fullmatch(r"alpha 0\.5, sigma [\d.]+, [\d.]+ dB", strip.label(strip.frames[1]))
-    with pytest.raises(UsageError, match="differ in size: 9 x 9 and 128 x 96"):
-        sweep("m", model, picture, [0], views, Image.new("RGB", (9, 9)))
 
 
 def test_views_of_a_large_photo():
@@ -114,6 +113,12 @@ def test_views_of_a_large_photo():
         assert len(parts(Image.new("RGB", size))) == 6
     with pytest.raises(UsageError, match="is not inside 2600 x 1500"):
         part(photo, (0, 0, 10, 1501))
+    with pytest.raises(UsageError, match="is longer than 16383 pixels"):
+        part(Image.new("RGB", (20_000, 4)), (0, 0, 17_000, 4))
+    wide = photo.resize((16_000, 2))
+    frames = [Frame(i / 5, i, [wide, wide]) for i in range(5)]
+    with pytest.raises(UsageError, match="is no JPEG"):
+        contact_sheet(Path("x.jpg"), [wide, wide], [Strip("m", "sigma", frames)] * 2, 1)
 
 
 @pytest.mark.parametrize("size", [(4, 17_000), (17_000, 4)])
@@ -199,10 +204,22 @@ def test_sweep_writes_a_sheet_an_animation_and_a_page(
         (["-o", "x.png", "--crop", "1,2,3"], "not four numbers"),
         (["-o", "x.png", "--crop", "0,0,9999,10"], "is not inside"),
         (["-o", "x.png", "--style", "STYLE"], "no style to choose"),
+        (["-o", "x.png", "-m", "PLAIN"], "is a plain model without a knob"),
+        (["-o", "x.png", "--clean", "SMALL"], "differ in size: 9 x 9 and 128 x 96"),
     ],
 )
-def test_sweep_refuses(cli, tunable_file: Path, noisy, tmp_path: Path, monkeypatch, words, cause):
+def test_sweep_refuses(
+    cli, tunable_file: Path, plain_file: Path, noisy, tmp_path: Path, monkeypatch, words, cause
+):
+    def never(*_args: object) -> None:
+        raise AssertionError("it is known before anything is restored")
+
+    monkeypatch.setattr(sweep_run, "sweep", never)
     monkeypatch.chdir(tmp_path)
+    small = noisy[0].parent / "small.png"
+    Image.new("RGB", (9, 9)).save(small)
+    places = {"PLAIN": plain_file, "SMALL": small}
+    words = [places.get(word, word) for word in words]
     words = [noisy[1] if word == "STYLE" else word for word in words]
     words = [str(word).replace("FILE", str(noisy[1])) for word in words]
     code, _, err = cli("sweep", noisy[0], *words, "-m", tunable_file, "--device", "cpu")
@@ -232,8 +249,8 @@ def test_a_page_stays_small_enough_to_mail(
         return known.get(key) or known.setdefault(key, encode(picture, quality, scale))
 
     monkeypatch.setattr(sweep_page, "_url", once)
-    page(tmp_path / "p.html", "p", views, pictures, [strip], 0.5)
-    assert (tmp_path / "p.html").stat().st_size < LIMIT * 1.03
+    size = page(tmp_path / "p.html", "p", views, pictures, [strip], 0.5)
+    assert size == (tmp_path / "p.html").stat().st_size < LIMIT * 1.03
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")

@@ -20,7 +20,7 @@ from tunectl.learning import jobs
 from tunectl.learning.options import Options
 from tunectl.tasks import build_task
 from tunectl.tasks.features import _CAFFE_UNIT, Features
-from tunectl.tasks.style import _gram
+from tunectl.tasks.style import _gram, read_style
 
 EXAMPLE = Path(__file__).parents[2] / "weights" / "example" / "clean.png"
 CPU = torch.device("cpu")
@@ -200,6 +200,16 @@ def test_two_ends_and_a_boost(styles, photos: Path, tmp_path: Path):
         jobs.train(dual, SHORT, "style", "transform-net", None, TINY)
     with pytest.raises(UsageError, match="nothing says what alpha -1 should be"):
         jobs.train(plain, SHORT, "denoise", "unet", [0, 50], tuner="dni", knots=(-1, 0, 1))
+
+
+def test_colours_that_nobody_sees_are_no_style(tmp_path: Path):
+    pixels = np.zeros((80, 80, 4), np.uint8)
+    pixels[...] = 255, 0, 0, 0  # red, and transparent
+    pixels[20:60, 20:60] = 0, 0, 255, 255
+    Image.fromarray(pixels).save(tmp_path / "style.png")
+    style = read_style(tmp_path / "style.png", 80)[0]
+    assert style[2].min() == 1
+    assert style[0].max() == 0
 
 
 def test_styles_that_cannot_be(styles, photos: Path, tmp_path: Path):

@@ -152,15 +152,22 @@ def test_what_is_not_seen_tells_nothing_of_the_noise():
     noisy[~seen] = 0
     assert noise_level(noisy / 255) < 15
     assert noise_level(noisy / 255, seen) == pytest.approx(20, rel=0.06)
-    seen[:] = False
-    assert noise_level(noisy / 255, seen) == 0
+    for side in (0, 12, 20):  # too little to tell
+        seen[:] = False
+        seen[40 : 40 + side, 60 : 60 + side] = True
+        assert noise_level(noisy / 255, seen) is None
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (3, 500, 1), (8, 8, 3), (30, 30, 1), (16, 900, 3)])
 def test_pictures_of_any_size_have_a_noise_level(shape):
     noisy = np.random.default_rng(0).normal(128, 10, shape).clip(0, 255).astype(np.uint8)
-    assert 0 <= noise_level(noisy) < 15
-    assert noise_level(np.full(shape, 255, np.uint8)) == 0
+    found, white = noise_level(noisy), noise_level(np.full(shape, 255, np.uint8))
+    if min(shape[:2]) < 15:  # of so few pixels nothing can be told
+        assert found is white is None
+    else:
+        assert found is not None
+        assert 5 < found < 15
+        assert white == 0
 
 
 def saved(array: np.ndarray, quality: int, **options: Any) -> np.ndarray:
@@ -293,3 +300,50 @@ def test_colour_and_what_is_too_small_to_tell_are_looked_at_whole(shape):
     assert one_tone(photo) is photo
     coloured = draw(300, 320, 0)
     assert one_tone(coloured) is coloured
+
+
+def page(sigma: float) -> np.ndarray:
+    """A scan: faint noise on paper, and a few letters."""
+    rng = np.random.default_rng(0)
+    paper = np.full((400, 300), 245.0)
+    for row in range(4):
+        for letter in rng.integers(10, 280, 40):
+            paper[60 + 40 * row : 70 + 40 * row, letter : letter + 2] = 20
+    noisy = paper + rng.normal(0, sigma, paper.shape)
+    return np.repeat(noisy.round().clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+@pytest.mark.parametrize("sigma", [0.5, 1, 1.5, 2, 3])
+def test_faint_noise_beside_strong_edges_is_no_trace_of_jpeg(sigma: float):
+    assert build_task("deblock").estimate(Evidence(page(sigma))) == 100
+    night = 255 - page(sigma)
+    assert build_task("deblock").estimate(Evidence(night)) == 100
+
+
+@pytest.mark.parametrize("side", [16, 20, 24, 32])
+def test_small_pictures_look_like_no_jpeg_by_chance(side: int):
+    task = build_task("deblock")
+    for seed in range(6):
+        crop = draw(200, 200, seed)[60 : 60 + side, 80 : 80 + side]
+        noise = np.random.default_rng(seed).normal(0, 6, crop.shape)
+        noisy = (crop + noise).round().clip(0, 255).astype(np.uint8)
+        found = task.estimate(Evidence(noisy))
+        assert found is not None
+        assert found >= 90  # next to nothing
+
+
+@pytest.mark.parametrize("last", [50, 80, 95])
+def test_a_jpeg_before_the_last_shows_in_the_pixels_alone(last: int):
+    noise = np.random.default_rng(0).normal(0, 6, (320, 320, 3))
+    clean = torch.from_numpy((draw(320, 320, 4) + noise).clip(0, 255) / 255).permute(2, 0, 1)
+    before = recode(clean.float(), Saving(15, 2))[:, 3:, 5:]
+    pixels = recode(before, Saving(last, 2)).permute(1, 2, 0).numpy()
+    assert build_task("deblock").estimate(Evidence(pixels)) == pytest.approx(15, abs=1)
+
+
+def test_a_picture_of_two_tones_is_not_noisy():
+    rng = np.random.default_rng(0)
+    for ink in ((0, 255), (30, 220)):
+        dithered = np.where(rng.random((200, 200, 1)) < 0.4, *ink).astype(np.uint8)
+        assert noise_level(dithered) == 0
+        assert build_task("denoise").estimate(Evidence(dithered)) == 0

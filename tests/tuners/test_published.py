@@ -173,6 +173,13 @@ def test_even_kernels_and_bad_knots_are_refused():
             build_tuner("dni", network, knots=knots)
 
 
+def test_groups_that_fit_no_layer_are_refused():
+    network = build_network("adafm-net", {"width": 4, "blocks": 1})
+    build_tuner("ftn", network, {"groups": 4})
+    with pytest.raises(UsageError, match="groups 7 divides none"):
+        build_tuner("ftn", network, {"groups": 7})
+
+
 def test_adafm_needs_a_convolution_to_come_after():
     network = build_network("adafm-net", {"width": 4, "blocks": 1})
     network.sites = {name: site for name, site in network.sites.items() if site.after is None}

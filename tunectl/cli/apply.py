@@ -42,7 +42,8 @@ def apply(
             "--alpha",
             "-a",
             help="0 (gentlest) to 1 (strongest), auto, or a list: 0,0.5,auto. Auto, the default, "
-            "takes the level from the picture; a style is then applied whole. A model with two "
+            "takes the level from the picture, auto*0.8 a part of that; a style is then applied "
+            "whole. A model with two "
             "ends goes down to -1; Dynamic-Net's takes an alpha for each of its blocks: 0.3/0.5/0.",
         ),
     ] = None,
@@ -57,7 +58,7 @@ def apply(
         Path | None,
         typer.Option(
             help="A gray picture as large as the input is shown: alpha per pixel, white being 1, "
-            "or --alpha or --level where one is given."
+            "or --alpha (also auto) or --level where one is given."
         ),
     ] = None,
     blend: Annotated[
@@ -88,9 +89,9 @@ def apply(
         typer.Option(
             "--output",
             "-o",
-            help="A file for one result, - for standard output, else a folder. Without it a "
-            "result is NAME_out beside its input, or NAME_alpha0.3; folders need it, --suffix or "
-            "--in-place.",
+            help="A file for one result (a name with an ending), - for standard output, else a "
+            "folder (end it / if its name has a dot). Without it a result is NAME_out beside its "
+            "input, or NAME_alpha0.3; folders need it, --suffix or --in-place.",
         ),
     ] = None,
     suffix: Annotated[
@@ -120,7 +121,8 @@ def apply(
         bool,
         typer.Option(
             "--in-place",
-            help="Write over the inputs, each in one step; with --manifest a model does so once.",
+            help="Write over the inputs, each in one step and without a copy; with --manifest a "
+            "model does so once, without one each time.",
         ),
     ] = False,
     if_exists: Annotated[str, typer.Option(help="error, skip, overwrite or rename.")] = "error",
@@ -128,9 +130,13 @@ def apply(
         Path | None,
         typer.Option(
             help="Keep a journal in this file (JSON Lines), and do only what is missing from it "
-            "or has changed since."
+            "or has changed since, which replaces older results unless --if-exists is skip."
         ),
     ] = None,
+    exclude: Annotated[
+        list[str],
+        typer.Option(help="Leave out pictures of folders by their name, such as '*_old.*'."),
+    ] = [],  # noqa: B006 - typer copies it
     shard: Annotated[
         str | None,
         typer.Option(help="Only part i of n, such as 3/8, of the pictures: for job arrays."),
@@ -143,7 +149,8 @@ def apply(
         int | None, typer.Option(min=1, help="With --engine ray: how many processes.")
     ] = None,
     frame: Annotated[
-        int | None, typer.Option(min=0, help="Which frame of a moving picture; the first is 0.")
+        int | None,
+        typer.Option(min=0, help="Which frame of an animation, or page of a TIFF; the first is 0."),
     ] = None,
     max_pixels: Annotated[
         int | None, typer.Option(min=1, help="Refuse pictures with more pixels.")
@@ -196,13 +203,11 @@ def apply(
         if in_place and frame is not None:
             raise UsageError("--in-place and --frame would lose frames", "write elsewhere with -o")
         _check_engine(engine, workers, PIPE in (*inputs, output))
-        if alpha_map and "auto" in map(str.strip, (alpha or "").split(",")):
-            raise UsageError("--alpha-map scales one alpha, not auto", "leave --alpha away")
         find_model(model)
         for path in [*style, *([alpha_map] if alpha_map else [])]:
             if not path.is_file():
                 raise UsageError(f"{path}: there is no such file", "check its name")
-        asked = parse_strengths(alpha, level, extrapolate)
+        asked = parse_strengths(alpha, level, extrapolate, alpha_map is not None)
         fineness = _quality(quality)
         part = Shard.parse(shard) if shard is not None else None
         left = unread(inputs)
@@ -226,7 +231,7 @@ def apply(
         if journal and journal.results and not quiet:
             console.say(f"{manifest}: comparing with {journal.results} results")
         form = f".{ending.removeprefix('.')}" if ending else ""
-        layout = Layout(output, suffix, form, in_place)
+        layout = Layout(output, suffix, form, in_place, tuple(exclude))
         say = (lambda words: None) if quiet else console.say
         jobs = decide(inputs, asked, layout, if_exists, journal, part, say)
         if part and not jobs and not quiet:

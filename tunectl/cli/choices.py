@@ -16,6 +16,7 @@ from tunectl.errors import UsageError
 from tunectl.header import ENDING
 from tunectl.knob import Alpha
 
+EXAMPLES = {"--level": "15,25,50", "--mix": "0.7,0.3", "--style-shares": "2,1"}
 DEFAULT_MODEL = "photo"  # the better one on files of real cameras
 
 
@@ -30,7 +31,12 @@ ModelArgument = Annotated[
     str, typer.Argument(help="A model by name, or a file.", autocompletion=complete_model)
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-PrecisionOption = Annotated[str, typer.Option(help="auto, fp32 or bf16; auto takes the faster.")]
+PrecisionOption = Annotated[
+    str,
+    typer.Option(
+        help="auto, fp32 or bf16; auto takes the faster. For more than 8 bits a sample: fp32."
+    ),
+]
 EnsembleOption = Annotated[
     int,
     typer.Option(
@@ -74,8 +80,9 @@ def parse_numbers(text: str, option: str) -> list[float]:
     try:
         return [_finite(part) for part in text.split(",")]
     except ValueError as error:
+        example = EXAMPLES.get(option, "0,0.5,1")
         raise UsageError(
-            f"{option} {text!r} is not a list of numbers", f"for example {option} 0,0.5,1"
+            f"{option} {text!r} is not a list of numbers", f"for example {option} {example}"
         ) from error
 
 
@@ -90,6 +97,20 @@ def parse_alpha(text: str) -> Alpha:
     """`0.3`, or `0.3/0.5/0`: one for each site. Raises UsageError."""
     alphas = tuple(parse_numbers(text.replace("/", ","), "--alpha"))
     return alphas[0] if len(alphas) == 1 else alphas
+
+
+def parse_share(text: str, mapped: bool) -> float | None:
+    """The 0.8 of `auto*0.8`; of `auto` 1 beside a map, else None. Raises UsageError."""
+    word, _, factor = text.replace(" ", "").partition("*")
+    if word == "auto" and not factor and "*" not in text:
+        return 1.0 if mapped else None
+    try:
+        share = _finite(factor)
+    except ValueError:
+        share = -1.0
+    if word != "auto" or share <= 0:
+        raise UsageError(f"--alpha {text!r} is not known", "give auto, or a part of it: auto*0.8")
+    return share
 
 
 def command_line() -> str:

@@ -67,8 +67,8 @@ def _duration(seconds: float) -> str:
 
 def plan_line(job: Job) -> str:
     """What is to become of an input."""
-    skipped = f": {job.skip}, skipped" if job.skip else ""
-    return f"{job.name} -> {job.target}{skipped}"
+    words = f": {job.skip}, skipped" if job.skip else ", replaced" if job.replaces else ""
+    return f"{job.name} -> {job.target}{words}"
 
 
 def result_line(outcome: Outcome) -> str:
@@ -86,7 +86,7 @@ def result_line(outcome: Outcome) -> str:
 
 
 class FileProgress:
-    """A line for each file, and under them a bar: on a terminal, for more than one file.
+    """A line for each file, and on a terminal a bar under them, or, of one file, the time it takes.
 
     The lines go to stderr and results to stdout. On a terminal that would show both, the line is
     enough, as it names the result; with `as_json` the result is.
@@ -100,17 +100,26 @@ class FileProgress:
 
     def __enter__(self) -> FileProgress:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            ProgressColumn,
+            SpinnerColumn,
+            TextColumn,
+            TimeElapsedColumn,
+        )
         from rich.progress import TimeRemainingColumn as TimeLeftColumn
 
         terminal = Console(stderr=True)
+        rate = TextColumn("{task.fields[rate]:.2f} Mpx/s")
+        columns: list[ProgressColumn] = [BarColumn(), MofNCompleteColumn(), rate, TimeLeftColumn()]
+        if self._total < 2:
+            columns = [SpinnerColumn(), TimeElapsedColumn()]
         self._bar = Progress(
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]:.2f} Mpx/s"),
-            TimeLeftColumn(),
+            *columns,
             console=terminal,
-            disable=not self._lines or self._total < 2 or not sys.stderr.isatty(),
+            disable=not self._lines or not self._total or not sys.stderr.isatty(),
             transient=True,
             # Or results on their way into a file would be printed to the terminal instead.
             redirect_stdout=False,

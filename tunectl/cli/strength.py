@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from tunectl.inference.strength import Strength
 
 
-def parse_strengths(alpha: str | None, level: str | None, extrapolate: bool) -> list[Asked]:
-    """How strong, as it was asked for: one result each. Without a word that is auto."""
+def parse_strengths(
+    alpha: str | None, level: str | None, extrapolate: bool, mapped: bool = False
+) -> list[Asked]:
+    """How strong, as it was asked for: one result each. Without a word that is auto, or, where a
+    map says how strong, all of it."""
     from tunectl.inference.job import Asked
     from tunectl.knob import check_one
 
@@ -28,10 +31,16 @@ def parse_strengths(alpha: str | None, level: str | None, extrapolate: bool) -> 
     if level is not None:
         found = [Asked(level=number) for number in c.parse_numbers(level, "--level")]
     else:
-        found = [
-            Asked() if word.strip() == "auto" else Asked(c.parse_alpha(word))
-            for word in ("auto" if alpha is None else alpha).split(",")
-        ]
+        found = (
+            [
+                Asked(share=c.parse_share(word, mapped))
+                if word.strip().startswith("auto")
+                else Asked(c.parse_alpha(word))
+                for word in alpha.split(",")
+            ]
+            if alpha is not None
+            else [Asked()]
+        )
     for asked in found:
         for one in asked.alphas:
             # Whether it goes below 0 the model says itself, when it is there.
@@ -56,7 +65,7 @@ def check_strengths(
         alpha = model.alpha(one.level) if one.level is not None else one.alpha
         if strength.alpha_map is not None and isinstance(alpha, tuple):
             raise UsageError("--alpha-map scales one alpha", "give one, or leave --alpha away")
-        strengths[one] = replace(strength, alpha=alpha)
+        strengths[one] = replace(strength, alpha=alpha, share=one.share)
         unread = model.tunable and alpha is None
         model.check(replace(strength, alpha=0.0) if unread else strengths[one])
     return strengths

@@ -12,7 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -22,7 +24,7 @@ from tunectl.evaluation.metrics import PEAK, psnr
 from tunectl.foreign.networks import describe_foreign
 from tunectl.foreign.tables import Table, mix_tables
 from tunectl.header import Header, is_ours
-from tunectl.images import read_rgb8
+from tunectl.images import read_pair, read_rgb8, rgb8
 from tunectl.inference.execution import Execution
 from tunectl.inference.find import find_model
 from tunectl.inference.interpolate import check_weights, mix_ours, mixed_level
@@ -146,16 +148,9 @@ def _task_of(
     scale = mixed.scale
     side = SIDE // scale * scale
     if clean is not None:
-        given, wanted = _middle(photo, side // scale), _middle(clean, side)
-        if (
-            given.shape[-1] * scale != wanted.shape[-1]
-            or given.shape[-2] * scale != wanted.shape[-2]
-        ):
-            raise UsageError(
-                f"{clean}: is not {scale} times as large as {photo}", "give a pair of one picture"
-            )
-        return given, wanted
-    wanted = _middle(photo, side)
+        small, large = map(rgb8, read_pair(photo, clean, scale), (photo, clean))
+        return _middle(small, side // scale), _middle(large, side, scale)
+    wanted = _middle(read_rgb8(photo), side)
     if scale > 1:
         wanted = wanted[
             ..., : wanted.shape[-2] // scale * scale, : wanted.shape[-1] // scale * scale
@@ -177,7 +172,8 @@ def _task_of(
     return given, wanted
 
 
-def _middle(path: Path, side: int) -> Tensor:
-    picture = torch.from_numpy(read_rgb8(path).copy()).permute(2, 0, 1)[None].float() / PEAK
-    top, left = (max(0, (size - side) // 2) for size in picture.shape[-2:])
-    return picture[..., top : top + side, left : left + side]
+def _middle(pixels: NDArray[np.uint8], side: int, scale: int = 1) -> Tensor:
+    """(1, 3, H, W) in [0, 1], from where a pixel of a picture `scale` times as small begins."""
+    top, left = (max(0, (size - side) // (2 * scale) * scale) for size in pixels.shape[:2])
+    middle = pixels[top : top + side, left : left + side].copy()
+    return torch.from_numpy(middle).permute(2, 0, 1)[None].float() / PEAK

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
 
 from tunectl.errors import DataError, UsageError
 from tunectl.evaluation.metrics import PEAK, luma
-from tunectl.images import Picture, find_pictures, read_pair, read_picture, rgb8
+from tunectl.images import Component, Picture, find_pictures, read_pair, read_picture, rgb8
 from tunectl.seeds import seed_of
 from tunectl.tasks import Task
 from tunectl.tasks.base import Tables
 
 ToGray = Callable[[Tensor], Tensor]  # uint8 (3, H, W) to (1, H, W)
+KEPT = 1 << 30  # bytes of pictures that are held; more are read again at each level
+Item = TypeVar("Item")
+Found = TypeVar("Found", bound=tuple[Any, ...])
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Case:
     """One picture to bring back, (1, C, H, W) in [0, 1].
 
     `level` is what a model may be told of it, where it is known; `seed` made its noise; `tables`
-    are the quantisation tables of the JPEG that it was read from.
+    and `components` are those of the JPEG that it was read from, as `Picture` has them.
     """
 
     name: str
@@ -34,6 +38,7 @@ class Case:
     seed: int | None = None
     over_luma: bool = False
     tables: Tables | None = None
+    components: Sequence[Component] = ()
 
     def measured(self, output: Tensor) -> tuple[Tensor, Tensor]:
         """What metrics compare: the output and the clean picture, or the luma of both."""
@@ -90,21 +95,26 @@ class Degraded(Cases):
         levels: Sequence[float],
         to_gray: ToGray | None = None,
         limit: int | None = None,
+        kept: int = KEPT,
     ) -> None:
         super().__init__(folder.name, task.protocol, [task.check_level(level) for level in levels])
         self.folder, self.task = folder, task
         self.paths = _listed(folder)[:limit]
-        self.pictures = [_load(path, to_gray) for path in self.paths]
+        self._read = _reader(self.paths, lambda path: (_load(path, to_gray),), kept)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def at(self, level: float | None) -> Iterator[Case]:
         assert level is not None
-        for index, (path, picture) in enumerate(zip(self.paths, self.pictures, strict=True)):
+        for index, path in enumerate(self.paths):
+            (picture,) = self._read(index)
             clean, noisy = degraded(picture, self.task, level, index)
             name = path.relative_to(self.folder).as_posix()
             yield Case(name, clean, noisy, level, _seed(index, level), self.over_luma)
+
+
+_Pair: TypeAlias = tuple[Tensor, Tensor, Tables | None, Sequence[Component]]
 
 
 class Pairs(Cases):
@@ -118,24 +128,31 @@ class Pairs(Cases):
         levels: Sequence[float] = (),
         to_gray: ToGray | None = None,
         limit: int | None = None,
+        kept: int = KEPT,
     ) -> None:
         """See `pair_up` for which pictures are. Raises PictureError for two of different sizes."""
         super().__init__(clean.name, "pairs as they are", list(levels) or [None])
         found = pair_up(_listed(clean), clean, noisy, endings)[:limit]
         self.names = [path.relative_to(clean).as_posix() for path, _ in found]
-        self.pictures: list[tuple[Tensor, Tensor]] = []
-        self.tables: list[Tables | None] = []
-        for path, other in found:
-            better, worse = read_pair(path, other)
-            self.pictures.append((_pixels(better, path, to_gray), _pixels(worse, other, to_gray)))
-            self.tables.append(worse.tables)
+
+        def read(pair: tuple[Path, Path]) -> _Pair:
+            better, worse = read_pair(*pair)
+            one, other = (
+                _pixels(picture, path, to_gray)
+                for picture, path in zip((better, worse), pair, strict=True)
+            )
+            # Of a file in colour the channels have become something else.
+            kept = not to_gray or len(worse.components) == 1
+            return one, other, worse.tables, worse.components if kept else ()
+
+        self._read = _reader(found, read, kept)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def at(self, level: float | None) -> Iterator[Case]:
-        found = zip(self.names, self.pictures, self.tables, strict=True)
-        for name, (clean, noisy), tables in found:
+        for index, name in enumerate(self.names):
+            clean, noisy, tables, components = self._read(index)
             yield Case(
                 name,
                 clean[None] / PEAK,
@@ -143,6 +160,7 @@ class Pairs(Cases):
                 level,
                 over_luma=self.over_luma,
                 tables=tables,
+                components=components,
             )
 
 
@@ -215,6 +233,20 @@ def _listed(folder: Path) -> list[Path]:
     if not found:
         raise DataError(f"{folder}: holds no photos", "name a folder of clean photos")
     return found
+
+
+def _reader(
+    items: Sequence[Item], read: Callable[[Item], Found], kept: int
+) -> Callable[[int], Found]:
+    """What is read of the items, by number: each once now, so that what is wrong with one is told
+    before anything is measured, and again where they do not fit into `kept` bytes."""
+    held, size = {}, 0
+    for index, item in enumerate(items):
+        found = read(item)
+        size += sum(part.nbytes for part in found if isinstance(part, Tensor))
+        if size <= kept:
+            held[index] = found
+    return lambda index: held[index] if index in held else read(items[index])
 
 
 def _load(path: Path, to_gray: ToGray | None) -> Tensor:

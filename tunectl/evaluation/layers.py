@@ -30,11 +30,10 @@ class Layer:
 def layers(model: Model) -> list[Layer]:
     """Each layer with weights, in the network's order. Raises AlphaError for a plain model."""
     network = model.fold(ALPHAS[-1])
-    start = model.fold(0.0).state_dict()
-    if isinstance(model.network, Tunable):  # with what a tuner inserted, which is taken out at 0
-        plain, tuner = model.network.network, model.network.tuner
-        start = {**plain.state_dict(), **tuner.weights(plain, 0.0)}
-    base = _by_layer(start)
+    assert isinstance(model.network, Tunable)
+    plain, tuner = model.network.network, model.network.tuner
+    # With what a tuner inserted, which folding at 0 takes out.
+    base = _by_layer({**plain.state_dict(), **tuner.weights(plain, 0.0)})
     others = [_by_layer(model.fold(alpha).state_dict()) for alpha in ALPHAS]
     found = []
     for name, last in others[-1].items():

@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from tunectl.errors import TunectlError, UsageError
+from tunectl.errors import TunectlError, UsageError, is_out_of_memory
 from tunectl.evaluation.subjects import Plain, Restore
-from tunectl.foreign.networks import ForeignKnobbed, load_foreign
+from tunectl.foreign.networks import load_foreign
+from tunectl.inference.execution import Execution
+from tunectl.inference.model import Model
 
 
-def load_rival(word: str, device: torch.device) -> Plain:
+class Rival(Plain):
+    """Somebody else's network; `task` is what its levels are of, where that is known."""
+
+    def __init__(self, name: str, restore: Restore, model: Model | None = None) -> None:
+        super().__init__(name, restore)
+        self.model = model
+        self.task = None if model is None else model.header.task
+
+    def check(self, levels: Sequence[float | None]) -> None:
+        if self.model is not None and self.model.tunable:
+            for level in levels:
+                if level is None:
+                    raise UsageError(f"{self.name}: has to be told a level", "give --level")
+                self.model.alpha(level)
+
+
+def load_rival(word: str, device: torch.device) -> Rival:
     """`ADAPTER.py:WEIGHTS`, or a model file that spandrel loads (extra `spandrel`).
 
     An adapter is a Python file with a function `load(path)` that returns a function from
@@ -23,8 +43,17 @@ def load_rival(word: str, device: torch.device) -> Plain:
     adapter, colon, weights = word.partition(".py:")  # there may be a drive's colon before
     if colon or word.endswith(".py"):
         adapter = adapter.removesuffix(".py") + ".py"
-        return Plain(Path(weights or adapter).stem, _adapted(Path(adapter), weights))
-    return Plain(Path(word).stem, _spandrel(Path(word), device))
+        return Rival(Path(weights or adapter).stem, _adapted(Path(adapter), weights))
+    header, network = load_foreign(Path(word))
+    model = Model(header, network, Execution.pick(str(device), "fp32"))
+    if model.scale > 1:
+        raise UsageError(f"{word}: enlarges pictures", "name a network that keeps their size")
+    knobbed = model.tunable
+
+    def restore(noisy: Tensor, level: float | None) -> Tensor:
+        return model(noisy, level=level if knobbed else None)
+
+    return Rival(Path(word).stem, restore, model)
 
 
 def _adapted(adapter: Path, weights: str) -> Restore:
@@ -34,6 +63,9 @@ def _adapted(adapter: Path, weights: str) -> Restore:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # as Python itself does it: dataclasses look there
+    known = set(sys.modules)
+    sys.path.insert(0, str(adapter.parent))  # for files that it lies beside
     try:
         spec.loader.exec_module(module)
         load = module.load
@@ -41,10 +73,18 @@ def _adapted(adapter: Path, weights: str) -> Restore:
     except TunectlError:
         raise
     except (Exception, SystemExit) as error:  # whatever a stranger's file raises
+        if is_out_of_memory(error):
+            raise
         raise UsageError(
             f"{adapter}: {type(error).__name__}: {error}",
             "it needs a function load(path) that returns restore(picture, level)",
         ) from error
+    finally:
+        sys.path.remove(str(adapter.parent))
+        for name in set(sys.modules) - known:  # another adapter may have its own of that name
+            file = getattr(sys.modules[name], "__file__", None)
+            if file and Path(file).parent == adapter.parent:
+                del sys.modules[name]
 
     rule = "restore(picture, level) takes (1, C, H, W) in [0, 1] and gives the same shape"
 
@@ -53,6 +93,8 @@ def _adapted(adapter: Path, weights: str) -> Restore:
             with torch.inference_mode():
                 output = found(noisy, level)
         except (Exception, SystemExit) as error:
+            if is_out_of_memory(error):
+                raise
             raise UsageError(f"{adapter}: {type(error).__name__}: {error}", rule) from error
         if not isinstance(output, Tensor) or output.shape != noisy.shape:
             what = tuple(getattr(output, "shape", ())) or type(output).__name__
@@ -60,25 +102,5 @@ def _adapted(adapter: Path, weights: str) -> Restore:
         if not output.isfinite().all():
             raise UsageError(f"{adapter}: gave what is not a number", rule)
         return output
-
-    return restore
-
-
-def _spandrel(path: Path, device: torch.device) -> Restore:
-    header, network = load_foreign(path)
-    network.to(device)
-    plain_network = network.network if isinstance(network, ForeignKnobbed) else network
-    if plain_network.scale > 1:
-        raise UsageError(f"{path}: enlarges pictures", "name a network that keeps their size")
-
-    def restore(noisy: Tensor, level: float | None) -> Tensor:
-        plain = network
-        if isinstance(network, ForeignKnobbed):
-            if level is None or header.knob is None:
-                raise UsageError(f"{path}: has to be told a level", "give --level")
-            plain = network.fold(header.knob.alpha(level))
-        with torch.inference_mode():
-            output: Tensor = plain(noisy.expand(-1, 3, -1, -1).to(device)).cpu()
-            return output.mean(1, keepdim=True) if noisy.shape[1] == 1 else output
 
     return restore

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from tunectl.errors import UsageError
-from tunectl.evaluation.cases import Cases, Degraded, Pairs
+from tunectl.evaluation.cases import KEPT, Cases, Degraded, Pairs
 from tunectl.evaluation.metrics import gray, gray_luma
-from tunectl.evaluation.rivals import load_rival
+from tunectl.evaluation.rivals import Rival, load_rival
 from tunectl.evaluation.subjects import Subject, subject
 from tunectl.evaluation.table import Made, Row, Table, label, measure
 from tunectl.fields import fields_to_json
@@ -46,11 +46,12 @@ class Pictures:
     def cases(self, folder: Path, task: Task) -> Cases:
         """Of one of the folders. Raises DataError for what is missing."""
         to_gray = None if not self.gray else gray_luma if self.luma else gray
+        kept = KEPT // len(self.folders)
         if self.noisy is None and self.endings is None:
-            cases: Cases = Degraded(folder, task, self.levels, to_gray, self.limit)
+            cases: Cases = Degraded(folder, task, self.levels, to_gray, self.limit, kept)
         else:
             noisy, endings = self.noisy or folder, self.endings or ("", "")
-            cases = Pairs(folder, noisy, endings, self.levels, to_gray, self.limit)
+            cases = Pairs(folder, noisy, endings, self.levels, to_gray, self.limit, kept)
         cases.over_luma = self.luma and not self.gray
         return cases
 
@@ -84,9 +85,17 @@ def evaluate(
     execution = Execution.pick(device, precision, ensemble=ensemble)
     how: dict[str, Any] = {"device": device, "precision": precision, "ensemble": ensemble}
     loaded = {name: load(name, **how) for name in models}
-    job = _task_of(loaded, task, task_fields or {})
-    subjects: list[Subject] = [load_rival(word, execution.device) for word in rivals]
-    called = _told_apart({name: Path(name).stem for name in loaded})
+    others = {word: load_rival(word, execution.device) for word in rivals}
+    paired = pictures.noisy is not None or pictures.endings is not None
+    job = _task_of(loaded, {} if paired else others, task, task_fields or {})
+    called = _told_apart(
+        {name: Path(name).stem for name in loaded}
+        | {word: one.name for word, one in others.items()}
+    )
+    subjects: list[Subject] = []
+    for word, one in others.items():
+        one.name = called[word]
+        subjects.append(one)
     for name, model in loaded.items():
         for setting in settings if model.tunable else ["-"]:
             subjects.append(subject(called[name], model, setting))
@@ -103,15 +112,15 @@ def evaluate(
     )
     titles = _told_apart({str(folder): folder.resolve().name for folder in pictures.folders})
     tables = []
-    for folder in pictures.folders:
-        cases = pictures.cases(folder, job)
+    sets = [pictures.cases(folder, job) for folder in pictures.folders]
+    for who in subjects:
+        who.check(sets[0].levels)
+    for folder, cases in zip(pictures.folders, sets, strict=True):
         cases.title = titles[str(folder)]
         rows: list[Row] = []
-        for one in subjects:
-            one.check(cases.levels)
-        for one in subjects:
-            say(f"{one.name} {one.setting}: {len(cases)} pictures of {cases.title}")
-            rows.append(measure(one, cases, with_ssim))
+        for who in subjects:
+            say(f"{who.name} {who.setting}: {len(cases)} pictures of {cases.title}")
+            rows.append(measure(who, cases, with_ssim))
         levels = [label(level) for level in cases.levels]
         facts = (cases.title, len(cases), cases.protocol, pictures.samples)
         paired = isinstance(cases, Pairs)
@@ -125,20 +134,31 @@ def _told_apart(short: Mapping[str, str]) -> dict[str, str]:
     return {name: word if often[word] == 1 else name for name, word in short.items()}
 
 
-def _task_of(models: Mapping[str, Model], task: str | None, fields: Mapping[str, Any]) -> Task:
+def _task_of(
+    models: Mapping[str, Model],
+    rivals: Mapping[str, Rival],
+    task: str | None,
+    fields: Mapping[str, Any],
+) -> Task:
     """The task that the models were trained for, with its fields as the first has them.
 
-    Rivals alone are measured on `task`, or on denoise.
+    Rivals whose task is not known are measured on that of the others, on `task`, or on denoise.
     """
     parts = {}
     for name, model in models.items():
         part = model.header.task
-        if part is None or not model.restores:
+        if part is None:
+            raise UsageError(
+                f"{name}: what it was trained for is not known",
+                "name it with --rival instead of -m",
+            )
+        if not model.restores:
             raise UsageError(
                 f"{name}: does not bring a picture back, and PSNR says nothing of it",
                 "name models that do",
             )
         parts[name] = part
+    parts |= {word: rival.task for word, rival in rivals.items() if rival.task is not None}
     tasks = {name: part.name for name, part in parts.items()}
     if task is not None:
         tasks["--task"] = task

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor
 
 from tunectl.errors import UsageError
 from tunectl.evaluation.cases import Case, Cases
 from tunectl.evaluation.metrics import mean, psnr
+from tunectl.images import Picture
 from tunectl.inference.model import Model
+from tunectl.inference.restore import restore
 from tunectl.inference.strength import Strength
 
 REACH = 0.15  # of alpha: how far from the calibrated one the best is looked for first
@@ -116,9 +119,12 @@ class Auto(AtAlpha):
     def __init__(self, name: str, model: Model) -> None:
         super().__init__(name, "auto", model)
 
-    def choose(self, case: Case) -> float:
-        pixels = case.noisy[0].permute(1, 2, 0).numpy()
-        return self.model.alpha(self.model.estimate(pixels, case.tables))
+    def __call__(self, case: Case) -> tuple[Tensor, float | None]:
+        given = case.noisy[0].permute(1, 2, 0).numpy()
+        picture = Picture(given, tables=case.tables, components=case.components)
+        restored = restore(self.model, picture, Strength())
+        assert isinstance(restored.alpha, float)
+        return torch.from_numpy(restored.picture.pixels).permute(2, 0, 1)[None], restored.alpha
 
 
 class Oracle(AtAlpha):

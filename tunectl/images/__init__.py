@@ -2,13 +2,14 @@
 
 from tunectl.images.arrays import empty_like, new_array, release
 from tunectl.images.files import find_pictures
-from tunectl.images.picture import Picture, in_rgb, output_format
+from tunectl.images.picture import Component, Picture, in_rgb, output_format
 from tunectl.images.read import MAX_PIXELS, read_pair, read_picture, read_rgb8, rgb8
 from tunectl.images.transparency import fill_transparent
 from tunectl.images.write import encode_picture, write_picture
 
 __all__ = [
     "MAX_PIXELS",
+    "Component",
     "Picture",
     "empty_like",
     "encode_picture",

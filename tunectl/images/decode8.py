@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -23,7 +24,7 @@ from tunectl.images import around, boxes, jxl, metadata, plugins
 from tunectl.images.arrays import is_gray
 from tunectl.images.ask import Ask
 from tunectl.images.guard import pillow_warnings
-from tunectl.images.picture import Picture
+from tunectl.images.picture import Component, Picture
 
 _MAX_PACKED_BMP = 1 << 24  # pixels: Pillow unpacks them in Python, one by one
 _MAX_BYTES = 2 << 30  # of a file, which most of these decoders take into memory as a whole
@@ -70,6 +71,7 @@ def read(file: BinaryIO, kind: str, ask: Ask) -> Picture:
         picture.exif = metadata.upright(picture.exif)  # its decoder turned it, but for a JPEG in it
     picture.tables = getattr(image, "quantization", None)
     if kind == "JPEG":
+        picture.components = _components(image)
         picture.lost += around.lost(data, info.get("mp"))
         if info.get("jfif_unit") == 0 and len(set(info.get("jfif_density", ()))) > 1:
             picture.lost.append(metadata.PROPORTIONS)
@@ -103,6 +105,18 @@ def _frame(image: ImageFile.ImageFile, ask: Ask) -> Image.Image:
         ask.check_size(*image.size)
     image.load()
     return image
+
+
+def _components(image: Any) -> Sequence[Component]:
+    """See `Picture`, of a JPEG."""
+    layers, tables = image.layer, image.quantization
+    numbers = tuple(number for number, *_ in layers)
+    other = image.info.get("adobe_transform") == 0 or numbers == tuple(b"RGB")  # not Y, Cb and Cr
+    across, down = (max(layer[i] for layer in layers) for i in (1, 2))
+    odd = any(table not in tables or across % x or down % y for _, x, y, table in layers)
+    if other or odd or len(layers) not in (1, 3):
+        return ()
+    return [Component(tables[table], down // y, across // x) for _, x, y, table in layers]
 
 
 def _bits_of_avif(file: BinaryIO) -> int:

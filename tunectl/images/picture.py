@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,15 @@ FORMATS = {
 }
 
 
+class Component(NamedTuple):
+    """A channel of a JPEG: 64 quantisation steps, in rows of the block, and how many pixels down
+    and across a sample stands for."""
+
+    steps: Sequence[int]
+    down: int
+    across: int
+
+
 @dataclass
 class Picture:
     """Colour samples and everything else a file holds.
@@ -40,9 +50,10 @@ class Picture:
     opacity, such as a scanner's infrared; then there is no `alpha`. All are memmaps where the
     picture is large. They lie as stored: a viewer turns them as the orientation in `exif` says.
     `format` is Pillow's name of the format it came in. `tables` are a JPEG's quantisation tables,
-    in rows of the block. `notes` are what a user should be told, one phrase each; `lost` are things
-    that the file holds beside this. `comment` is a JPEG's; `chunks` are kinds and contents of those
-    of a PNG that say how its colours are meant, or words, a HEIC's and AVIF's colours among them.
+    in rows of the block, and `components` what it holds, if that is gray, or Y, Cb and Cr. `notes`
+    are what a user should be told, one phrase each; `lost` are things that the file holds beside
+    this. `comment` is a JPEG's; `chunks` are kinds and contents of those of a PNG that say how its
+    colours are meant, or words, a HEIC's and AVIF's colours among them.
     """
 
     pixels: NDArray[Any]
@@ -55,7 +66,8 @@ class Picture:
     comment: bytes | None = None
     chunks: list[tuple[bytes, bytes]] = field(default_factory=list)
     dpi: tuple[float, float] | None = None
-    tables: dict[int, list[int]] | None = None
+    tables: Mapping[int, Sequence[int]] | None = None
+    components: Sequence[Component] = ()
     notes: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     extra: NDArray[Any] | None = None
@@ -73,7 +85,7 @@ def in_rgb(picture: Picture) -> Picture:
     pixels = new_array((*picture.pixels.shape[:2], 3), picture.pixels.dtype)
     pixels[...] = picture.pixels
     notes = [*picture.notes, *(["its profile was left out"] if picture.icc else [])]
-    return replace(picture, pixels=pixels, icc=None, tables=None, notes=notes)
+    return replace(picture, pixels=pixels, icc=None, tables=None, components=(), notes=notes)
 
 
 def output_format(path: Path) -> str:

@@ -57,19 +57,22 @@ def read_picture(
     return picture
 
 
-def read_pair(first: Path, second: Path) -> tuple[Picture, Picture]:
+def read_pair(first: Path, second: Path, scale: int = 1) -> tuple[Picture, Picture]:
     """Two pictures of one scene with their samples the same way up; the tags are as they were.
 
-    Raises PictureError, also where their sizes differ.
+    The second is `scale` times as large. Raises PictureError, also where it is not.
     """
     pictures = read_picture(first), read_picture(second)
     pixels = same_way_up(*pictures)
-    sizes = [f"{one.shape[1]} x {one.shape[0]}" for one in pixels]
-    if sizes[0] != sizes[1]:
-        raise PictureError(
-            f"{first} and {second} differ in size: {' and '.join(sizes)}", "give pairs of one size"
-        )
-    one, other = (replace(p, pixels=samples) for p, samples in zip(pictures, pixels, strict=True))
+    if tuple(side * scale for side in pixels[0].shape[:2]) != pixels[1].shape[:2]:
+        sizes = " and ".join(f"{one.shape[1]} x {one.shape[0]}" for one in pixels)
+        advice = "of one size" if scale == 1 else f"the second {scale} times as large"
+        raise PictureError(f"{first} and {second} differ in size: {sizes}", f"give pairs {advice}")
+    one, other = (
+        # Where they were turned, the file's blocks lie elsewhere.
+        p if samples is p.pixels else replace(p, pixels=samples, components=())
+        for p, samples in zip(pictures, pixels, strict=True)
+    )
     return one, other
 
 

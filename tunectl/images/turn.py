@@ -16,6 +16,8 @@ def upright(samples: NDArray[Any], orientation: int) -> NDArray[Any]:
     if orientation in (5, 7):
         samples = samples.swapaxes(0, 1)
     turns = {3: 2, 6: -1, 7: 2, 8: 1}.get(orientation, 0)
+    if orientation == 1:
+        return samples
     if orientation == 2:
         return samples[:, ::-1]
     if orientation == 4:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tunectl.errors import CheckpointError
+from tunectl.errors import CheckpointError, StrangerError
 from tunectl.hashing import size_and_time
 from tunectl.header import Header, Part, read_header
 from tunectl.inference.find import find_model, model_folders, models_in
@@ -112,6 +112,8 @@ def symbol_of(task: Part | None) -> str:
 def _entry(path: Path, own: bool) -> Entry:
     try:
         header, fault = read_header(path), ""
+    except StrangerError:
+        header, fault = None, "another program's, which spandrel may know"
     except CheckpointError as error:
         header, fault = None, error.message
     return Entry(path.stem, path, size_and_time(path)[0], own, header, fault)

@@ -41,7 +41,7 @@ def compose(
             x = _enlarged(x, y.shape[-1] // x.shape[-1])
         if keep_colours and x.shape[1] == 3:
             y = _with_luma(x, y)
-        return y if blend == 1 else torch.lerp(x, y, blend)
+        return y if blend == 1 else torch.lerp(x, y.clamp(0, 1), blend)
 
     def step(x: Tensor, mask: Tensor | None) -> Tensor:
         if x.shape[1] != 4:

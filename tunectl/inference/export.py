@@ -6,6 +6,7 @@ import copy
 import json
 import logging
 import warnings
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from tunectl.atomic import write_new
-from tunectl.errors import IncompatibleError, UsageError
+from tunectl.errors import IncompatibleError, UsageError, is_out_of_memory
 from tunectl.inference.model import Model
 from tunectl.knob import Alpha
 from tunectl.networks import Network
@@ -93,7 +94,8 @@ def export_file(model: Model, output: Path, alpha: Alpha | None = None) -> Diffe
 
     The graph takes `picture`, (N, 3, H, W) float32 in [0, 1] of any N, H and W, and, of a model
     with a knob whose `alpha` is not given, `alpha`, (1) float32; it returns `restored`, of the
-    picture's shape and range. The header travels in the metadata, key `tunectl`. The graph is run
+    picture's shape and range. The header travels in the metadata, key `tunectl`, and the alpha of a
+    graph that has one in it under `tunectl.alpha`. The graph is run
     beside torch before it is written. Raises UsageError without onnx (extra `onnx`) or for an
     output that is there, IncompatibleError for a network that does not go into a graph.
     """
@@ -115,7 +117,10 @@ def export_file(model: Model, output: Path, alpha: Alpha | None = None) -> Diffe
     else:
         graph = _Plain(model.fold(alpha))
     graph = copy.deepcopy(graph).cpu().float().eval()  # the model's own stays where it is
-    data = _onnx(graph, json.dumps(asdict(model.header)))
+    words = {"tunectl": json.dumps(asdict(model.header))}
+    if alpha is not None:
+        words["tunectl.alpha"] = json.dumps(alpha)
+    data = _onnx(graph, words)
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     difference = _compare(session, model, graph, alpha)
     if not difference.largest <= CLOSE:
@@ -127,8 +132,8 @@ def export_file(model: Model, output: Path, alpha: Alpha | None = None) -> Diffe
     return difference
 
 
-def _onnx(graph: nn.Module, header: str) -> bytes:
-    """The graph's bytes."""
+def _onnx(graph: nn.Module, words: Mapping[str, str]) -> bytes:
+    """The graph's bytes, with words in its metadata."""
     picture = torch.rand(2, 3, 40, 56)
     free = {0: torch.export.Dim("n"), 2: torch.export.Dim("height"), 3: torch.export.Dim("width")}
     tunable = isinstance(graph, _Tunable)
@@ -148,12 +153,14 @@ def _onnx(graph: nn.Module, header: str) -> bytes:
                 verbose=False,
             )
         except Exception as error:  # of a stranger's network
+            if is_out_of_memory(error):
+                raise
             raise IncompatibleError(
                 f"the network does not go into a graph ({type(error).__name__})",
                 "export a network of tunectl's",
             ) from error
     assert program is not None
-    program.model.metadata_props["tunectl"] = header
+    program.model.metadata_props.update(words)
     return bytes(program.model_proto.SerializeToString())
 
 

@@ -15,7 +15,9 @@ def find_model(name: str | Path) -> Path:
     path = Path(name)
     if path.suffix == ENDING or os.path.dirname(name):
         if not path.is_file():
-            raise CheckpointError(f"{name}: there is no such file", "check the path of the model")
+            whole = f"{name}{ENDING}"
+            advice = f"give {whole}" if os.path.isfile(whole) else "check the path of the model"
+            raise CheckpointError(f"{name}: there is no such file", advice)
         return path
     for folder in model_folders():
         candidate = folder / f"{name}{ENDING}"
@@ -23,6 +25,10 @@ def find_model(name: str | Path) -> Path:
             return candidate
     if os.path.isfile(path):  # its reader says why it is no model
         return path
+    if os.path.isfile(f"{path}{ENDING}"):
+        raise CheckpointError(
+            f"no model is called {name!r}", f"for the file here, -m {name}{ENDING}"
+        )
     known = ", ".join(model_names()) or "none"
     raise CheckpointError(f"no model is called {name!r}", f"known: {known}")
 

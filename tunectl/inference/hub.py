@@ -55,7 +55,11 @@ def pull(repo: str, file: str = "", name: str = "", revision: str | None = None)
                     f"{repo}: holds {len(found)} models", f"give --file: {', '.join(found) or '-'}"
                 )
             file = found[0]
-        target = folder_of_own() / f"{name or Path(file).stem}{ENDING}"
+        if not file.endswith(ENDING):
+            raise UsageError(
+                f"{file}: is no {ENDING} file", "fetch it otherwise, then: tunectl convert"
+            )
+        target = folder_of_own() / f"{name.removesuffix(ENDING) or Path(file).stem}{ENDING}"
         check_new(target)
         fetched = Path(hub.hf_hub_download(repo, file, revision=revision))
     if is_ours(fetched):
@@ -70,7 +74,8 @@ def card(path: Path, repo: str) -> str:
     header = entry.header
     assert header is not None
     task = header.task.name if header.task else "image-to-image"
-    licence = header.licence.split(";")[0].strip().lower()
+    parts = [part.split(";")[0].strip().lower() for part in header.licence.split(" AND ")]
+    licence = parts[0] if len(parts) == 1 else "other"  # the hub knows one at a time
     lines = ["---", "library_name: tunectl", "pipeline_tag: image-to-image", f"tags: [{task}]"]
     lines += [f"license: {licence}"] if licence else []
     lines += ["---", "", f"# {entry.name}", "", header.card, "", "```sh"]

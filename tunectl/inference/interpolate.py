@@ -98,8 +98,8 @@ def mix_ours(
         stack = torch.stack([tensors[name].float() for tensors in contents])
         mixed[name] = torch.tensordot(torch.tensor(weights, dtype=torch.float32), stack, dims=1)
     levels = [header.level for header in headers if header.level is not None]
-    level = (levels[0][0], levels[-1][1]) if levels else None
-    if len(levels) == len(headers) and all(first == last for first, last in levels):
+    level = (levels[0][0], levels[-1][1]) if len(levels) == len(headers) else None
+    if level and all(first == last for first, last in levels):
         one = mixed_level([first for first, _ in levels], weights)
         level = (one, one)
     tasks = [header.task for header in headers]

@@ -26,10 +26,14 @@ def without_number(path: Path) -> Path | None:
 
 @dataclass(frozen=True)
 class Asked:
-    """One strength as it was asked for: an alpha, a level, or neither, which means auto."""
+    """One strength as it was asked for: an alpha, a level, or neither, which means auto.
+
+    `share` is how much of what a picture says is to count; see `Strength`.
+    """
 
     alpha: Alpha | None = None
     level: float | None = None
+    share: float | None = None
 
     @property
     def alphas(self) -> tuple[float, ...]:
@@ -43,7 +47,9 @@ class Asked:
         """What tells its result from those of other strengths, in a file's name."""
         if self.alphas:
             return "alpha" + "_".join(f"{one:.12g}" for one in self.alphas)
-        return "auto" if self.level is None else f"level{self.level:.12g}"
+        if self.level is not None:
+            return f"level{self.level:.12g}"
+        return "auto" if self.share is None else f"auto{self.share:.12g}"
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,7 @@ class Job:
 
     `kind` is the format to write, None for the input's own. `skip` says why it is to be left; `new`
     that the output was not there, and that nothing which has come meanwhile may be written over.
+    `replaces` that something is there which the result will take the place of.
     `stamp` is that of an input in whose place the result will be, as it was when this was decided.
     `below` is the input's name below the folder that was searched, which shards go by.
     """
@@ -62,6 +69,7 @@ class Job:
     kind: str | None = None
     skip: str = ""
     new: bool = False
+    replaces: bool = False
     stamp: str | None = None
     below: str = ""
 

@@ -39,7 +39,7 @@ class Setup:
         alpha = list(asked.alpha) if isinstance(asked.alpha, tuple) else asked.alpha  # as JSON
         return {
             "model_sha256": self.model_sha256,
-            "alpha_asked": "auto" if asked.alpha is None and asked.level is None else alpha,
+            "alpha_asked": asked.mark if asked.alpha is None and asked.level is None else alpha,
             "level_asked": asked.level,
             "settings": self.settings,
         }
@@ -187,6 +187,7 @@ def planned(job: Job, setup: Setup) -> dict[str, Any]:
         "input": full_name(job.source) if job.source else "-",
         "output": full_name(job.output) if job.output else "-",
         "reason": job.skip or None,
+        "replaces": job.replaces,
         "model": setup.model,
         **setup.decisive(job),
     }

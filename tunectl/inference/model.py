@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, Unpack, overload
 
@@ -16,10 +16,12 @@ from torch import Tensor, nn
 
 from tunectl.errors import AlphaError, UsageError
 from tunectl.header import Header
+from tunectl.images import Component
 from tunectl.images.arrays import is_gray
 from tunectl.inference.compose import as_gray, compose
 from tunectl.inference.engine import Engine, Engines
 from tunectl.inference.execution import Execution
+from tunectl.inference.reading import Reading, reading_of
 from tunectl.inference.samples import (
     AnyPicture,
     evidence,
@@ -32,8 +34,9 @@ from tunectl.inference.strength import How, Strength
 from tunectl.inference.tiles import Step
 from tunectl.inference.windows import Windows
 from tunectl.knob import Alpha, Knob, check_alpha, check_one
-from tunectl.networks import Network
+from tunectl.networks import Network, norms_of
 from tunectl.tasks import Task, build_task
+from tunectl.tasks.base import Tables
 from tunectl.tuners import Knobbed
 
 Given = TypeVar("Given", Tensor, Image.Image)
@@ -58,6 +61,11 @@ class Model:
     def __init__(self, header: Header, network: Network | Knobbed, execution: Execution) -> None:
         self.header = header
         self.network = network.eval().requires_grad_(False).to(execution.device)
+        if execution.ensemble > 1 and norms_of([network]):
+            raise UsageError(
+                "a style with instance norm is not the mean of its orientations",
+                "leave --ensemble away",
+            )
         self.execution = execution
         self.windows = Windows(execution, self.base.stride, self._with_tuner)
         self._one_at_a_time = threading.RLock()
@@ -186,7 +194,7 @@ class Model:
     def estimate(
         self,
         pixels: NDArray[Any],
-        tables: Mapping[int, Sequence[int]] | None = None,
+        tables: Tables | None = None,
         seen: NDArray[np.bool_] | None = None,
     ) -> float:
         """The level to restore a picture at, told from its pixels, within the knob's range.
@@ -194,25 +202,32 @@ class Model:
         `pixels` are an array as in a call; `tables` and `seen` are as `Evidence` has them, the
         latter by default what is not transparent. Raises AlphaError where nothing can be told.
         """
-        knob = self.knob
-        if self._task is None:
-            raise AlphaError(
-                "how strongly to apply this model cannot be told from a picture",
-                f"give --alpha {knob.lowest:g} to 1",
-            )
-        level = self._task.estimate(evidence(pixels, tables, seen))
-        if level is None:
-            raise AlphaError(
-                "how strongly to apply this model cannot be told from so small a picture, or so "
-                "little of it that is not transparent",
-                "give --alpha 0 to 1, or --level in the task's unit",
-            )
-        return knob.within(level)
+        return self.reading(pixels, tables, seen).level
+
+    def reading(
+        self,
+        pixels: NDArray[Any],
+        tables: Tables | None = None,
+        seen: NDArray[np.bool_] | None = None,
+    ) -> Reading:
+        """As `estimate`, and what else there is to know of the level."""
+        return reading_of(self._task, self.knob, evidence(pixels, tables, seen))
+
+    def reconcile(
+        self, restored: NDArray[Any], given: NDArray[Any], components: Sequence[Component]
+    ) -> None:
+        """Hold what was made of a JPEG's picture, in place, to what the file says of the original.
+
+        For what was restored at the level of the file itself. Both are arrays (H, W, C);
+        `components` are as `Picture` has them.
+        """
+        if self._task is not None:
+            self._task.reconcile(restored, given, components)
 
     def doubt(
         self,
         pixels: NDArray[Any],
-        tables: Mapping[int, Sequence[int]] | None = None,
+        tables: Tables | None = None,
         seen: NDArray[np.bool_] | None = None,
     ) -> str | None:
         """What to know of a picture, given as in `estimate`, in which the model finds nothing."""
@@ -251,7 +266,8 @@ class Model:
 
     def forget(self) -> None:
         """Fold anew at the next call: what the model's weights are made of has changed."""
-        self._engines.clear()
+        with self._one_at_a_time:
+            self._engines.clear()
 
     @functools.cached_property
     def _task(self) -> Task | None:
@@ -267,6 +283,12 @@ class Model:
         scale, mask, chroma = 1.0, None, None
         with self._one_at_a_time:
             if strength.alpha_map is not None:
+                if chroma_alpha is not None:
+                    raise UsageError(
+                        "a map says alpha for luma and colour alike", "leave chroma alpha away"
+                    )
+                if strength.extrapolate:
+                    raise UsageError("a map does not go beyond the knob", "leave extrapolate away")
                 mask = torch.from_numpy(samples(strength.alpha_map))
                 # Between the knots it is mixed, and nothing lies beyond them.
                 scale = check_one(1.0 if alpha is None else alpha, lowest=self.knob.lowest)

@@ -36,13 +36,15 @@ class Layout:
 
     `output` is a file, a folder or `-`, or None for a place beside the input; `suffix` is put
     before the ending; `ending`, such as `.png`, decides every output's format and else the
-    input's own does; `in_place` writes over the input.
+    input's own does; `in_place` writes over the input. Pictures in folders that match a pattern in
+    `exclude` are left out.
     """
 
     output: str | None = None
     suffix: str = ""
     ending: str = ""
     in_place: bool = False
+    exclude: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,8 @@ def _find(inputs: Sequence[str], layout: Layout, passed: list[Path]) -> Iterator
             results = _results_below(path, layout.output)
             for picture in pictures_below(path):
                 below = Path(str(picture.relative_to(path)))
+                if any(below.match(pattern) for pattern in layout.exclude):
+                    continue
                 if results is not None and below.is_relative_to(results):
                     passed.append(picture)
                 else:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from tunectl.images import Picture, empty_like, fill_transparent, in_rgb, new_array, release
@@ -40,7 +41,8 @@ def restore(
 ) -> Restored:
     """The picture with its colour samples restored and everything else as it was.
 
-    What lies under fully transparent pixels comes back as it was, and does not reach the others.
+    A picture in which next to nothing is found comes back as it was, and so does what lies under
+    fully transparent pixels, which does not reach the others.
     Gray stays gray, except that a style which may change colours gives it some. `check` is called
     after each row of windows, and may raise.
     """
@@ -50,22 +52,30 @@ def restore(
     if picture.alpha is not None and not picture.alpha.all():
         hidden = picture.alpha == 0
         source = fill_transparent(source, picture.alpha)
-    alpha, note = strength.alpha, None
-    unasked = model.tunable and alpha is None and strength.alpha_map is None
+    turned, mask = orientation(picture.exif), strength.alpha_map
+    if mask is not None:  # painted over what a viewer shows
+        check_map(mask.shape, upright(source, turned).shape[:2])
+    alpha, note, share, held = strength.alpha, None, strength.share, False
+    unasked = model.tunable and alpha is None and (mask is None or share is not None)
     evidence = as_seen(source), picture.tables, None if hidden is None else ~hidden
     if unasked:
-        found = model.estimate(*evidence)
-        alpha = model.alpha(found)
-        if found == model.knob.level(0.0):
-            note = "next to nothing to remove was found in it"
+        found = model.reading(*evidence)
+        alpha = model.alpha(found.level)
+        held = found.by_file and bool(picture.components)
+        little = found.level == model.knob.level(0.0)
+        note = "next to nothing to remove was found in it" if little else None
+        nothing = found.nothing or (little and found.by_file and not held)
+        if nothing and strength.chroma_alpha is None:
+            notes = [*picture.notes, f"{note}, so that its samples stay as they are"]
+            return Restored(replace(picture, notes=notes), alpha, found.level, estimated=True)
+        alpha = min(1.0, alpha * (1.0 if share is None else share))
     else:
         note = model.doubt(*evidence)
         if model.tunable and alpha is None:
             alpha = 1.0
-    notes = [*picture.notes, note] if note else picture.notes
-    turned, mask = orientation(picture.exif), strength.alpha_map
-    if mask is not None:  # painted over what a viewer shows
-        check_map(mask.shape, upright(source, turned).shape[:2])
+    notes = [*picture.notes, note] if note else [*picture.notes]
+    if source.dtype != np.uint8 and model.execution.precision == torch.bfloat16:
+        notes.append("its samples went through bf16, which has 8 bits; --precision fp32 is exact")
     # Strokes lie as a viewer sees them; what is only cleaned stays as it is stored.
     seen_upright = turned != 1 and not model.restores
     if seen_upright:
@@ -86,6 +96,9 @@ def restore(
         None if plane is None else enlarged(plane, model.scale)
         for plane in (picture.alpha, picture.extra)
     )
+    mixed = strength.chroma_alpha is not None or strength.blend < 1 or strength.keep_colours
+    if held and not mixed:
+        model.reconcile(sink, source, picture.components)
     if hidden is not None and model.scale == 1:
         sink[hidden] = picture.pixels[hidden]
     level = model.knob.level(alpha) if isinstance(alpha, int | float) else None

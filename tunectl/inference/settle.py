@@ -55,8 +55,8 @@ def settle(
 
     `elsewhere` are the jobs of all shards, whose outputs no other name may become. What the
     manifest knows to be up to date is skipped. What it knows to be an older result of ours is
-    written anew, whatever `if_exists` says, but for one in place by the same model: that would be
-    restored twice, and is left unless overwriting is asked for.
+    written anew, unless `if_exists` is to skip, but for one in place by the same model: that would
+    be restored twice, and is left unless overwriting is asked for.
     """
     _check_policy(if_exists)
     taken = {key_of(job.output) for job in (*jobs, *elsewhere) if job.output}
@@ -77,13 +77,15 @@ def settle(
             twice = known == "restored" and if_exists != "overwrite"
             here = not is_remote(job.output)  # stores may say it otherwise in a list
             stamp = stamped[full_name(job.output)] if here else None
-            settled.append(replace(job, skip=RESTORED) if twice else replace(job, stamp=stamp))
-        elif known == "ours":
-            settled.append(job)
+            again = replace(job, stamp=stamp, replaces=True)
+            settled.append(replace(job, skip=RESTORED) if twice else again)
+        elif known == "ours" and if_exists != "skip":
+            settled.append(replace(job, replaces=True))
         elif if_exists == "rename":
             settled.append(_renamed(job, taken, manifest, stamped))
         else:
-            settled.append(replace(job, skip="exists") if if_exists == "skip" else job)
+            skips = if_exists == "skip"
+            settled.append(replace(job, skip="exists" if skips else "", replaces=not skips))
             there.append(job.target)
     if there and if_exists == "error":
         others = f", and {len(there) - 1} more" if len(there) > 1 else ""
@@ -134,4 +136,5 @@ def _renamed(
             known = manifest.look(other, ChainMap(stamps([output]), stamped))
         if known or not there:
             taken.add(key_of(output))
-            return replace(other, skip=UP_TO_DATE if known == "fresh" else "", new=not there)
+            skip = UP_TO_DATE if known == "fresh" else ""
+            return replace(other, skip=skip, new=not there, replaces=there and not skip)

@@ -29,7 +29,8 @@ class Strength:
     `chroma_alpha` gives the colour differences an alpha of their own. `alpha_map`, (H, W), uint8,
     uint16 or floating in [0, 1], is alpha per pixel, times `alpha` where that is given; of files it
     lies over what a viewer shows. `blend` below 1 mixes the result with the input; `keep_colours`
-    takes only the result's luma. `extrapolate` lets alpha leave the knob.
+    takes only the result's luma. `extrapolate` lets alpha leave the knob. `share` multiplies the
+    alpha that a picture decides, which without a share is 1 under a map.
     """
 
     alpha: Alpha | None = None
@@ -38,6 +39,7 @@ class Strength:
     blend: float = 1.0
     keep_colours: bool = False
     extrapolate: bool = False
+    share: float | None = None
 
 
 def check_map(mask: tuple[int, ...], picture: tuple[int, ...]) -> None:

@@ -104,8 +104,8 @@ class Windows:
         mask: Tensor | None,
         grid: Grid,
     ) -> contextlib.AbstractContextManager[None]:
-        """Instance norms see the whole picture at once, at most 2 megapixels of it, or windows
-        would show. A picture that is one window has its own."""
+        """Instance norms see the whole picture at once, at most 2 megapixels of it, or less where
+        memory is short, or windows would show. A picture that is one window has its own."""
         norms = norms_of(engine.network for engine in engines)
         area = source.shape[-2] * source.shape[-1]
         rows, columns = grid.cover(*source.shape[-2:])
@@ -115,6 +115,8 @@ class Windows:
             raise UsageError(
                 "a model with instance norm does not take CMYK", "convert the picture to RGB"
             )
-        whole = shrink(source, WHOLE_AREA).to(self.device)
-        small_mask = None if mask is None else shrink(mask[None], WHOLE_AREA).to(self.device)
+        room = SHARE * free_bytes(self.device) / self._bytes
+        most = max(UNTILED_AREA, min(WHOLE_AREA, room))
+        whole = shrink(source, most).to(self.device)
+        small_mask = None if mask is None else shrink(mask[None], most).to(self.device)
         return fixed_statistics(norms, lambda: step(whole, small_mask))

@@ -45,8 +45,10 @@ class Options:
     micro: int | None = None
 
     def __post_init__(self) -> None:
-        if (self.steps is None) == (self.minutes is None):
-            raise UsageError("a run needs its length", "give either --steps or --minutes")
+        if self.steps is None and self.minutes is None:
+            raise UsageError("a run needs its length", "give --steps or --minutes")
+        if self.steps is not None and self.minutes is not None:
+            raise UsageError("--steps and --minutes are both given", "give one of the two")
         if not 0 < self.length < math.inf:
             raise UsageError(
                 "a run's length must be positive and finite", "correct --steps or --minutes"
@@ -63,9 +65,11 @@ class Options:
         if not 0 <= self.seed < 1 << 63:
             raise UsageError(f"--seed {self.seed} is no seed", "give 0 to 9223372036854775807")
         if self.optimizer not in OPTIMIZERS:
-            raise UsageError(f"no optimizer is called {self.optimizer!r}", f"known: {OPTIMIZERS}")
+            raise UsageError(
+                f"no optimizer is called {self.optimizer!r}", f"known: {', '.join(OPTIMIZERS)}"
+            )
         if self.loss not in LOSSES:
-            raise UsageError(f"no loss is called {self.loss!r}", f"known: {LOSSES}")
+            raise UsageError(f"no loss is called {self.loss!r}", f"known: {', '.join(LOSSES)}")
         if not all(0 < value < math.inf for value in (self.lr, self.bias, self.clip)):
             raise UsageError("--lr, --bias and --clip must be positive and finite", "correct them")
         if not (0 <= self.ema < 1 and 0 <= self.gray <= 1 and 0 <= self.flat < 1):

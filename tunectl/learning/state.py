@@ -54,7 +54,7 @@ class RunFolder:
                 return False
             raise UsageError(
                 f"{self.output}: is not the model that this run made",
-                "move it away, or train it anew with --fresh",
+                "move it away, or name another -o; --fresh would write over it",
             )
         return True
 

@@ -12,16 +12,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from tunectl.errors import UsageError
 from tunectl.evaluation.metrics import psnr
 from tunectl.images import Picture
 from tunectl.images.screen import for_screen
+from tunectl.inference.catalogue import symbol_of
 from tunectl.inference.model import Model
 from tunectl.inference.restore import restore
 from tunectl.inference.strength import Strength
 from tunectl.knob import is_share
 from tunectl.sweep.views import View
-from tunectl.tasks import build_task
 
 
 @dataclass(frozen=True)
@@ -71,31 +70,21 @@ def sweep(
 ) -> Strip:
     """The picture's views at each alpha.
 
-    `clean`, upright and as large, is what PSNR is measured to; `words` are the strip's.
-
-    Raises UsageError for a plain model or another size, AlphaError for an alpha outside the knob.
+    `clean`, upright and as large, is what PSNR is measured to; `words` are the strip's. Raises
+    AlphaError for an alpha outside the knob.
     """
-    part = model.header.task
-    if not model.tunable or part is None:
-        raise UsageError(f"{name}: is a plain model without a knob", "name one that has a knob")
     target = None if clean is None else _tensor(clean)
     frames = []
     for alpha in alphas:
         found = restore(model, picture, Strength(alpha, keep_colours=keep_colours))
         image = for_screen(found.picture)
         score = None
-        if clean is not None and target is not None:
-            if clean.size != image.size:
-                sizes = " and ".join(f"{w} x {h}" for w, h in (clean.size, image.size))
-                raise UsageError(
-                    f"the clean picture and the photo differ in size: {sizes}",
-                    "give --clean the same photo without noise",
-                )
+        if target is not None:
             score = psnr(_tensor(image), target)
         pictures = [view.cut(image) for view in views]
         frames.append(Frame(alpha, model.level(alpha), pictures, score))
         done()
-    return Strip(name, build_task(part.name, part.fields).symbol, frames, tuple(words))
+    return Strip(name, symbol_of(model.header.task), frames, tuple(words))
 
 
 def _tensor(image: Image.Image) -> Tensor:

@@ -29,13 +29,18 @@ def page(
     source: Sequence[Image.Image],
     strips: Sequence[Strip],
     start: float,
-) -> None:
-    """Write it: `source` and each frame hold a picture a view; the slider begins at `start`."""
+) -> int:
+    """Write it, and return how many bytes it has: below LIMIT, if what is shown allows that.
+
+    `source` and each frame hold a picture a view; the slider begins at `start`.
+    """
     for quality, scale in SETTINGS:
         text = _page(title, views, source, strips, start, quality, scale)
         if len(text) <= LIMIT:
             break
-    write_new(path, text.encode(errors="backslashreplace"))
+    data = text.encode(errors="backslashreplace")
+    write_new(path, data)
+    return len(data)
 
 
 def _page(

@@ -10,9 +10,11 @@ from tunectl.errors import UsageError
 from tunectl.images import read_picture
 from tunectl.images.screen import for_screen
 from tunectl.inference.load import load
+from tunectl.inference.model import Model
 from tunectl.inference.styles import set_styles
+from tunectl.knob import check_one
 from tunectl.sweep.frames import sweep
-from tunectl.sweep.page import page
+from tunectl.sweep.page import LIMIT, page
 from tunectl.sweep.stills import MOVING, animation, contact_sheet
 from tunectl.sweep.views import part, parts, whole
 
@@ -51,13 +53,15 @@ def run(
     views = [whole(shown), *chosen]
     words = [word for path in styles for word in ("--style", str(path))]
     words += ["--keep-colours"] if keep_colours else []
+    if target is not None and target.size != shown.size:
+        sizes = " and ".join(f"{w} x {h}" for w, h in (target.size, shown.size))
+        raise UsageError(
+            f"the clean picture and the photo differ in size: {sizes}",
+            "give --clean the same photo without noise",
+        )
+    loaded = [(name, _ready(name, alphas, styles, device, precision)) for name in models]
     strips = []
-    for name in models:
-        model = load(name, device=device, precision=precision)
-        if model.scale > 1:
-            raise UsageError(f"{name}: enlarges pictures", "name models that keep their size")
-        if styles:
-            set_styles(model, styles)
+    for name, model in loaded:
         done = 0
 
         def count(name: str = name) -> None:
@@ -71,8 +75,26 @@ def run(
     source = [view.cut(shown) for view in views]
     for path in outputs:
         if path.suffix.lower() == ".html":
-            page(path, str(photo), views, source, strips, alphas[len(alphas) // 2])
+            size = page(path, str(photo), views, source, strips, alphas[len(alphas) // 2])
+            if size > LIMIT:
+                say(f"{path}: has {size / 1e6:.0f} MB; fewer --alpha or --crop make it less")
         elif path.suffix.lower() in MOVING:
             animation(path, strips, int(bool(boxes)))
         else:
             contact_sheet(path, source, strips, int(bool(boxes)))
+
+
+def _ready(
+    name: str, alphas: Sequence[float], styles: Sequence[Path], device: str, precision: str
+) -> Model:
+    """A model that the photo can be swept through. Raises UsageError or AlphaError for others."""
+    model = load(name, device=device, precision=precision)
+    if model.scale > 1:
+        raise UsageError(f"{name}: enlarges pictures", "name models that keep their size")
+    if not model.tunable:
+        raise UsageError(f"{name}: is a plain model without a knob", "name one that has a knob")
+    for alpha in alphas:
+        check_one(alpha, lowest=model.knob.lowest)
+    if styles:
+        set_styles(model, styles)
+    return model

@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from tunectl.atomic import write_new
+from tunectl.errors import UsageError
 from tunectl.sweep.frames import Strip
 
 CELL = 420  # the width of a cell that shows the whole photo, in pixels
@@ -17,6 +18,7 @@ FILM = 720  # and of a moving picture
 TALLEST = 4  # times as high as wide: the largest cell
 COLUMNS = 4  # of one model's sheet
 GAP, BAR, TEXT, SMALLEST = 8, 26, 15, 9
+LONGEST = 65_500  # pixels a side that JPEG holds
 HOLD, STEP = 900, 120  # milliseconds at the ends, and between
 MOVING = {".webp": "WEBP", ".gif": "GIF", ".apng": "PNG"}
 
@@ -39,6 +41,12 @@ def contact_sheet(
     longest = max((label for row in rows for label, _ in row), key=_smallest)
     width, height = max(size[0], _smallest(longest)) + GAP, size[1] + BAR + GAP
     font = _font(longest, width - GAP)
+    as_png = path.suffix.lower() == ".png"
+    if not as_png and max(width * len(rows[0]), height * len(rows)) + GAP > LONGEST:
+        raise UsageError(
+            f"{path}: a sheet of {width * len(rows[0])} x {height * len(rows)} pixels is no JPEG",
+            "end it .png, or give a smaller --crop",
+        )
     sheet = Image.new("RGB", (width * len(rows[0]) + GAP, height * len(rows) + GAP), "white")
     pen = ImageDraw.Draw(sheet)
     for y, row in enumerate(rows):
@@ -47,7 +55,7 @@ def contact_sheet(
             sheet.paste(_resized(picture, size), (left, top + BAR))
             pen.text((left, top + BAR - 5), label, "black", font, anchor="ls")
     file = io.BytesIO()
-    sheet.save(file, "PNG" if path.suffix.lower() == ".png" else "JPEG", quality=92)
+    sheet.save(file, "PNG" if as_png else "JPEG", quality=92)
     write_new(path, file.getvalue())
 
 

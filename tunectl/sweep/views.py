@@ -11,7 +11,7 @@ from PIL import Image
 from tunectl.errors import UsageError
 
 WHOLE = 1_500_000  # pixels that the whole photo is shown with at most
-LONGEST = 16_383
+LONGEST = 16_383  # pixels a side that WebP holds
 PART = 512  # the side of a part
 ROWS, COLUMNS = 2, 3  # of parts that are chosen where nobody did
 
@@ -42,12 +42,20 @@ def whole(photo: Image.Image) -> View:
 
 
 def part(photo: Image.Image, box: tuple[int, int, int, int]) -> View:
-    """A box of it, pixel by pixel. Raises UsageError where it lies outside the photo."""
+    """A box of it, pixel by pixel.
+
+    Raises UsageError where it lies outside the photo, or is longer than a page can show.
+    """
     left, top, right, bottom = box
     if not (0 <= left < right <= photo.width and 0 <= top < bottom <= photo.height):
         raise UsageError(
             f"the part {left},{top},{right},{bottom} is not inside {photo.width} x {photo.height}",
             "give left, top, right and bottom in pixels",
+        )
+    if max(right - left, bottom - top) > LONGEST:
+        raise UsageError(
+            f"the part {left},{top},{right},{bottom} is longer than {LONGEST} pixels",
+            "give a smaller --crop",
         )
     return View(f"{left}, {top}", box, (right - left, bottom - top))
 

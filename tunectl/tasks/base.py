@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tunectl.errors import UsageError
+from tunectl.images import Component
 
 Tables = Mapping[int, Sequence[int]]
 
@@ -166,6 +167,19 @@ class Task:
     def estimate(self, evidence: Evidence) -> float | None:
         """The level that a picture seems to have; None if it cannot be told."""
         return None
+
+    def level_of_file(self, tables: Tables | None) -> float | None:
+        """The level that a JPEG's tables tell by themselves; None if they tell none."""
+        return None
+
+    def reconcile(
+        self, restored: NDArray[Any], given: NDArray[Any], components: Sequence[Component]
+    ) -> None:
+        """Hold (H, W, C), made of a file's `given`, in place to what the file says of both.
+
+        Samples are uint8 or floating in [0, 1]; `components` are as `Picture` has them. By default
+        a file says nothing of what was before it.
+        """
 
     def doubt(self, evidence: Evidence) -> str | None:
         """What to tell who asks for a level where nothing of the task's is to be seen."""

@@ -120,7 +120,8 @@ class Cameras:
     def noise(self, pictures: Tensor, level: float, generator: torch.Generator) -> Tensor:
         """What is added to `pictures` (N, 3, H, W) in [0, 1]: the same shape, not clipped.
 
-        Its deviation on mid-gray is `level`, in units of the pictures, whatever the camera.
+        On mid-gray, before anything is clipped, its deviation over the channels is `level`, in the
+        pictures' units, whatever the camera; clipping leaves less of strong noise.
         """
         gray = self._raw(torch.full((self.count, 3, 1, 1), 0.5, device=pictures.device))
         scale = torch.full((self.count, 1, 1, 1), FIRST_TRY, device=pictures.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tunectl.errors import UsageError
+from tunectl.images import Component
 from tunectl.knob import SYMBOLS
 from tunectl.seeds import on_cpu
-from tunectl.tasks.base import Evidence, Task, eight_bit_scale
+from tunectl.tasks.base import Evidence, Tables, Task, eight_bit_scale
 from tunectl.tasks.jpeg import (
     SUBSAMPLINGS,
     Saving,
@@ -24,6 +26,7 @@ from tunectl.tasks.jpeg import (
     quality_of_table,
 )
 from tunectl.tasks.jpeg_batch import through_files
+from tunectl.tasks.quantised import reconcile
 
 # Without a trace of compression there is next to nothing to remove.
 UNTOUCHED = 100.0
@@ -109,10 +112,17 @@ class Deblock(Task):
         That of the file is in its `tables`; one before it, as of a photo that was cropped and
         saved again, shows in the pixels. Without a trace of any the quality is 100.
         """
-        tables = evidence.tables or {}
-        file = quality_of_table(np.asarray(tables[0])) if 0 in tables else None
+        file = self.level_of_file(evidence.tables)
         before = quality_of_pixels(_luma(evidence.pixels), aligned=file is None)
         return min(file or UNTOUCHED, before or UNTOUCHED)
+
+    def level_of_file(self, tables: Tables | None) -> float | None:
+        return quality_of_table(np.asarray(tables[0])) if tables and 0 in tables else None
+
+    def reconcile(
+        self, restored: NDArray[Any], given: NDArray[Any], components: Sequence[Component]
+    ) -> None:
+        reconcile(restored, given, components)
 
     def doubt(self, evidence: Evidence) -> str | None:
         if evidence.tables or self.estimate(evidence) != UNTOUCHED:

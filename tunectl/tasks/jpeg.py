@@ -33,6 +33,8 @@ COARSE = (95, 92, 90, 88, *range(85, 0, -5))
 BLURS = (0.4, 1.0, 2.0, 4.0)
 STRAYS = 0.02  # share of coefficients off the lattice, by clipping for one
 SMALLEST = 0.6  # a spread of coefficients below which their rounding is all there is to see
+# Of so many lattices the likeliest is likelier than none by this logarithm, only by chance.
+CHANCE = math.log(SIDE**2 * 100 * len(BLURS))
 EVIDENCE = 0.05  # mean logarithm of the likelihood ratio a coefficient, for a lattice to be there
 
 # Annex K of the JPEG standard: the luma table at quality 50.
@@ -115,16 +117,19 @@ def quality_of_table(table: NDArray[Any]) -> int:
 
 
 def quality_of_pixels(luma: Floats, aligned: bool = True) -> int | None:
-    """The quality, 1 to 100, of the JPEG that luma (H, W), 0 to 255, once was; None if of none.
+    """The quality, 1 to 100, of the worst JPEG that luma (H, W), 0 to 255, once was, None of none.
 
     Its blocks may begin anywhere; with `aligned` off no grid that shares its rows or columns with
     one from the picture's corner counts: that is the file's which the picture was just read from.
     """
     phases = [(y, x) for y, x in PHASES if aligned or (y and x)]
-    found = [(_evidence(_blocks(luma, phase, FIRST_BLOCKS), COARSE), phase) for phase in phases]
-    (_, phase) = max(found, key=lambda item: item[0][0])
-    evidence, quality = _evidence(_blocks(luma, phase, BLOCKS), range(100, 0, -1))
-    return quality if evidence > EVIDENCE else None
+    first = {phase: _evidence(_blocks(luma, phase, FIRST_BLOCKS), COARSE)[0] for phase in phases}
+    last = max(phases, key=first.__getitem__)
+    # A picture that was saved, cropped and saved again has two grids.
+    others = [phase for phase in phases if phase[0] != last[0] and phase[1] != last[1]]
+    before = max(others, key=first.__getitem__)
+    found = [_evidence(_blocks(luma, phase, BLOCKS), range(100, 0, -1)) for phase in (last, before)]
+    return min((quality for evidence, quality in found if evidence > EVIDENCE), default=None)
 
 
 def _blocks(luma: Floats, phase: tuple[int, int], count: int) -> Floats:
@@ -167,7 +172,9 @@ def _evidence(blocks: Floats, qualities: Sequence[int]) -> tuple[float, int]:
             if len(values):
                 total += _ratio(values, distinct, blur)[inverse]
         at = int(total.argmax())
-        best = max(best, (float(total[at]) / count, qualities[at]), key=lambda found: found[0])
+        best = max(
+            best, ((float(total[at]) - CHANCE) / count, qualities[at]), key=lambda found: found[0]
+        )
     return best
 
 
@@ -189,5 +196,7 @@ def _ratio(values: Floats, steps: NDArray[Any], blur: float) -> Floats:
     mass = np.where(point == 0, 2 * zero, cell) / (zero * strayed + beyond)
     offset = (values - point * step) / blur
     lattice = mass * np.exp(-(offset**2) / 2) / (blur * math.sqrt(2 * math.pi))
-    ratio: Floats = np.log(STRAYS + (1 - STRAYS) * lattice / np.exp(free)).sum(axis=1)
-    return ratio
+    ratio = np.log(STRAYS + (1 - STRAYS) * lattice / np.exp(free))
+    # On a coarse lattice everything faint is 0, as paper between letters would be: it says nothing.
+    total: Floats = np.where(point == 0, 0, ratio).sum(axis=1)
+    return total

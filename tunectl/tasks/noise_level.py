@@ -20,21 +20,28 @@ PEAK = 255.0
 SMOOTHED = 4.0
 
 
-def noise_level(pixels: NDArray[Any], seen: NDArray[np.bool_] | None = None) -> float:
+def noise_level(pixels: NDArray[Any], seen: NDArray[np.bool_] | None = None) -> float | None:
     """The noise to remove as a standard deviation in 8-bit steps.
 
     `pixels` are (H, W, C), uint8, uint16 or floating in [0, 1]; floats beyond that range were not
     clipped. Where `seen` (H, W) is given, only what it marks is looked at.
     White noise is read at full size. Where that says next to nothing and the picture at half
-    size says much more, its noise was smoothed, and half size is believed. Below about ten
-    pixels a side nothing can be told, and the answer is 0.
+    size says much more, its noise was smoothed, and half size is believed. Of a picture of two
+    tones, as a fax has, the answer is 0; None below about twenty pixels a side, of gray fifteen.
     """
     patches, side = _patches(pixels, seen)
     if not len(patches):
+        return None
+    if _of_two_tones(patches):
         return 0.0
     fine = _before_clipping(patches[:, :side, :side])
     coarse = _coarse_spread(patches)
     return coarse if coarse > SMOOTHED * fine else fine
+
+
+def _of_two_tones(patches: Floats) -> bool:
+    tones = patches.reshape(-1, patches.shape[-1])
+    return bool(((tones == tones.min(0)) | (tones == tones.max(0))).all())
 
 
 def _coarse_spread(patches: Floats) -> float:
@@ -58,7 +65,7 @@ def _patches(pixels: NDArray[Any], seen: NDArray[np.bool_] | None) -> tuple[Floa
             drawn = random.integers(0, rows * columns, PATCHES * TRIES)
             masks = sliding_window_view(seen, window)[drawn // columns, drawn % columns]
             chosen = drawn[masks.all(axis=(1, 2))][:PATCHES]
-            if len(chosen) < enough * channels * side**2 / TRIES:
+            if len(np.unique(chosen)) < enough * channels * side**2:
                 continue
         patches = sliding_window_view(pixels, window, axis=(0, 1))
         patches = patches[chosen // columns, chosen % columns]

@@ -50,7 +50,7 @@ class Pairs(Task):
     ) -> Tensor:
         """(N, 2 C, H, W), the clean pictures and the others, to (N, C, H, W)."""
         if clean.shape[1] % 2:
-            raise UsageError("this model learned from pairs", "measure it on pairs, with --noisy")
+            raise UsageError("this model learned from pairs", "give pairs of pictures")
         one, other = clean.chunk(2, 1)
         return torch.lerp(one, other, level)
 

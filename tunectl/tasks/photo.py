@@ -40,8 +40,9 @@ class PhotoFields:
 
 
 class Photo(Task):
-    """Levels are the noise's standard deviation on mid-gray, in 8-bit steps, before the file is
-    saved; 0 is the photo as it is. Each photo is from a camera of its own (`Camera.draw`)."""
+    """Levels are the noise's standard deviation on mid-gray, in 8-bit steps, before it is clipped
+    and the file is saved; 0 is the photo as it is. Each photo is from a camera of its own
+    (`Camera.draw`)."""
 
     Fields = PhotoFields
     symbol = SYMBOLS["photo"]

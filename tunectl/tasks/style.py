@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from tunectl.errors import UsageError
-from tunectl.images import read_picture, rgb8
+from tunectl.images import fill_transparent, read_picture, rgb8
 from tunectl.images.metadata import orientation
 from tunectl.images.turn import upright
 from tunectl.knob import SYMBOLS
@@ -201,6 +201,8 @@ def _variation(x: Tensor) -> Tensor:
 def read_style(path: Path, size: int) -> Tensor:
     """(1, 3, h, w) in [0, 1], the shorter side `size`. Raises PictureError or UsageError."""
     picture = read_picture(path)
+    if picture.alpha is not None:  # colours that nobody sees are no style
+        picture = replace(picture, pixels=fill_transparent(picture.pixels, picture.alpha))
     array = np.ascontiguousarray(upright(rgb8(picture, path), orientation(picture.exif)))
     height, width = array.shape[:2]
     if min(height, width) < SMALLEST_STYLE:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, prelu
 
+from tunectl.errors import UsageError
 from tunectl.networks import Network
 from tunectl.tuners.base import Tuner, key
 
@@ -96,6 +97,15 @@ class FTN(Tuner):
     Fields = FTNFields
 
     def make(self, network: Network) -> None:
+        groups, counts = (
+            self.fields.groups,
+            {c.out_channels for c in network.convolutions().values()},
+        )
+        if all(count % groups for count in counts):
+            raise UsageError(
+                f"groups {groups} divides none of the network's filters",
+                f"give a divisor of {max(counts)}",
+            )
         self.transitions = nn.ModuleList(
             nn.ModuleDict(
                 {

@@ -58,11 +58,11 @@ class _MappedLayer(nn.Module):
         self.shares = shares
 
     def forward(self, x: Tensor) -> Tensor:
-        outputs = [layer(x) for layer in self.knots]
-        shares = self.shares.at((outputs[0].shape[-2], outputs[0].shape[-1]))
-        mixed: Tensor = outputs[0] * shares[0]
-        for output, share in zip(outputs[1:], shares[1:], strict=True):
-            mixed = mixed + output * share
+        first: Tensor = self.knots[0](x)
+        shares = self.shares.at((first.shape[-2], first.shape[-1]))
+        mixed = first * shares[0]
+        for layer, share in zip(self.knots[1:], shares[1:], strict=True):
+            mixed = mixed + layer(x) * share  # one at a time: each is as large as what comes out
         return mixed
 
 
