@@ -1,7 +1,7 @@
 """What `apply` makes of JPEG files, and how much of that comes from holding it to the file.
 
     python tests/benchmarks/jpeg_files.py PHOTOS [PHOTOS ...] [-m deblock] [--quality 10,30,90]
-        [--colour 4:4:4,4:2:0,gray] [--limit 12] [--side 512]
+        [--colour 4:4:4,4:2:0,gray] [--limit 12] [--side 512] [--ensemble 2]
 
 Clean photos, or the middle of each, are saved by Pillow and developed unasked: the quality is read
 from the file. PSNR in dB, the mean over the pictures, of the file, of the model alone, and of what
@@ -41,8 +41,9 @@ def main() -> None:
     parser.add_argument("--colour", default="4:4:4,4:2:0,gray")
     parser.add_argument("--limit", type=int)
     parser.add_argument("--side", type=int)
+    parser.add_argument("--ensemble", type=int, default=1)
     given = parser.parse_args()
-    model = load(given.model)
+    model = load(given.model, ensemble=given.ensemble)
     print(
         "| photos | colour | quality | file | model | held to it | least gained | over the file |"
     )

@@ -339,6 +339,34 @@ def test_a_part_of_auto_and_pictures_left_out(cli, common: Words):
     assert json.loads(cli(*words, "-o", "whole.png")[1])["alpha"] == 1
     code, printed, _ = cli("apply", "in", "-o", "else", "-n", "--exclude", "*.jpg", *common)
     assert (code, printed) == (0, "in/a.png -> else/a.png\n")
+    code, _, told = cli("apply", "in", "-o", "else", "--exclude", ".", *common)
+    assert (code, "is no pattern" in told) == (2, True)
+
+
+def test_what_needs_nothing_comes_back_byte_for_byte(cli, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    flat = Image.fromarray(np.full((60, 80, 3), (90, 120, 150), np.uint8))
+    exif = Image.Exif()
+    exif[0x010E] = "a sky"
+    flat.save("sky.jpg", quality=80, exif=exif)
+    flat.save("sky.png")
+    before = Path("sky.jpg").read_bytes(), Path("sky.png").read_bytes()
+    words = ["-m", "denoise", "--device", "cpu"]
+    code, _, told = cli("apply", "sky.jpg", "sky.png", "-o", "out", *words)
+    assert (code, told.count("so that it stays as it is")) == (0, 2)
+    assert (Path("out/sky.jpg").read_bytes(), Path("out/sky.png").read_bytes()) == before
+    with open("sky.jpg", "rb") as file:
+        code, _, _ = cli("apply", "sky.jpg", "--in-place", "--manifest", "m.jsonl", *words)
+        assert (code, Path("sky.jpg").read_bytes()) == (0, file.read())
+    for name, more in (
+        ("q.jpg", ["--quality", 70]),
+        ("s.jpg", ["--strip-metadata"]),
+        ("f.png", []),
+    ):
+        assert cli("apply", "sky.jpg", "-o", name, *more, *words)[0] == 0
+        assert Path(name).read_bytes() != before[0]
+        with Image.open(name) as result:
+            assert np.abs(np.asarray(result).astype(int) - (90, 120, 150)).max() <= 2
 
 
 # Plans and machines

@@ -247,6 +247,18 @@ def test_rivals_are_told_apart_and_measured_on_what_their_levels_are_of(
         evaluate(Pictures([photos], [25, 75], limit=1), [], [], [rival], device="cpu")
 
 
+def test_adapters_have_the_files_beside_them_each_its_own(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, scale in (("one", 0.5), ("other", 0.25)):
+        Path(name).mkdir()
+        Path(name, "adapter.py").write_text(NEIGHBOUR)
+        Path(name, "beside.py").write_text(f"SCALE = {scale}\n")
+    picture = torch.ones(1, 3, 8, 8)
+    for name, scale in (("one", 0.5), ("other", 0.25)):
+        rival = load_rival(f"{name}/adapter.py:1", CPU)
+        assert torch.equal(rival.restore(picture, None), picture * scale)
+
+
 def test_what_is_wrong_with_a_later_folder_is_told_before_the_first_is_measured(
     tmp_path: Path, photos: Path, plain_file: Path, monkeypatch: pytest.MonkeyPatch
 ):

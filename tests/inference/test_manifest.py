@@ -66,6 +66,7 @@ def test_a_line_says_all_that_was_done(job: Job, tmp_path: Path):
         "input": str(tmp_path / "in.png"),
         "output": str(tmp_path / "out.png"),
         "reason": None,
+        "replaces": False,
         "model": "m",
         "model_sha256": "hash of m",
         "alpha_asked": 0.3,

@@ -74,7 +74,15 @@ def test_unasked_what_was_a_jpeg_is_held_to_its_file():
         asked = restore(model, picture, strength).picture.pixels
         one = model(picture.pixels, strength.alpha, alpha_map=strength.alpha_map)
         assert np.array_equal(asked, one)
-    assert np.array_equal(restore(model, picture, Strength(blend=0)).picture.pixels, picture.pixels)
+    middling = read_picture(jpeg(clean, 85))
+    for strength in (Strength(blend=0.5), Strength(keep_colours=True)):
+        mixed = restore(model, middling, strength)
+        one = model(
+            middling.pixels, mixed.alpha, blend=strength.blend, keep_colours=strength.keep_colours
+        )
+        assert np.array_equal(mixed.picture.pixels, one)
+        fine = restore(model, picture, strength)  # which nothing would hold
+        assert np.array_equal(fine.picture.pixels, picture.pixels)
     # And a file says nothing of one before it.
     noise = np.random.default_rng(0).normal(0, 4, (320, 320, 3))
     twice = (40 + 0.65 * draw(320, 320, 4) + noise).astype(np.uint8)
@@ -118,7 +126,7 @@ def test_what_seems_to_need_nothing_stays_as_it_is(name: str):
     assert np.array_equal(restored.picture.pixels, drawn)
     assert restored.estimated
     assert restored.picture.notes == [
-        "next to nothing to remove was found in it, so that its samples stay as they are"
+        "next to nothing to remove was found in it, so that it stays as it is"
     ]
     asked = restore(model, Picture(drawn), Strength(restored.alpha))
     assert not asked.estimated

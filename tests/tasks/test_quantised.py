@@ -184,6 +184,11 @@ def test_only_gray_or_luma_and_colour_differences_are_told():
     inks = io.BytesIO()
     Image.fromarray(clean).convert("CMYK").save(inks, "JPEG")
     assert read_picture(inks.getvalue()).components == ()
+    gray = io.BytesIO()
+    Image.fromarray(clean[..., 0]).save(gray, "JPEG")
+    adobe = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"  # transform 0, as of RGB
+    marked = gray.getvalue()[:2] + adobe + gray.getvalue()[2:]
+    assert len(read_picture(marked).components) == 1
     rgb = io.BytesIO()
     Image.fromarray(clean).save(rgb, "JPEG", keep_rgb=True)
     assert read_picture(rgb.getvalue()).components == ()

@@ -152,6 +152,11 @@ def test_what_is_not_seen_tells_nothing_of_the_noise():
     noisy[~seen] = 0
     assert noise_level(noisy / 255) < 15
     assert noise_level(noisy / 255, seen) == pytest.approx(20, rel=0.06)
+    canvas = np.zeros((3000, 2000, 3), np.uint8)
+    canvas[40:200, 60:220] = noisy[40:200, 60:220].round().clip(0, 255)
+    sticker = np.zeros((3000, 2000), bool)
+    sticker[40:200, 60:220] = True
+    assert noise_level(canvas, sticker) == pytest.approx(20, rel=0.1)
     for side in (0, 12, 20):  # too little to tell
         seen[:] = False
         seen[40 : 40 + side, 60 : 60 + side] = True

@@ -41,10 +41,10 @@ def apply(
         typer.Option(
             "--alpha",
             "-a",
-            help="0 (gentlest) to 1 (strongest), auto, or a list: 0,0.5,auto. Auto, the default, "
-            "takes the level from the picture, auto*0.8 a part of that; a style is then applied "
-            "whole. A model with two "
-            "ends goes down to -1; Dynamic-Net's takes an alpha for each of its blocks: 0.3/0.5/0.",
+            help="0 (gentlest) to 1 (strongest), auto, or a list: 0,0.5,auto. Auto, the default "
+            "but for --alpha-map, takes the level from the picture, auto*0.8 a part of that; a "
+            "style is then applied whole. A model with two ends goes down to -1; Dynamic-Net's "
+            "takes an alpha for each of its blocks: 0.3/0.5/0.",
         ),
     ] = None,
     level: Annotated[

@@ -99,16 +99,14 @@ def parse_alpha(text: str) -> Alpha:
     return alphas[0] if len(alphas) == 1 else alphas
 
 
-def parse_share(text: str, mapped: bool) -> float | None:
-    """The 0.8 of `auto*0.8`; of `auto` 1 beside a map, else None. Raises UsageError."""
-    word, _, factor = text.replace(" ", "").partition("*")
-    if word == "auto" and not factor and "*" not in text:
-        return 1.0 if mapped else None
+def parse_share(text: str) -> float:
+    """The 0.8 of `auto*0.8`. Raises UsageError."""
+    word, _, factor = text.partition("*")
     try:
         share = _finite(factor)
     except ValueError:
-        share = -1.0
-    if word != "auto" or share <= 0:
+        share = 0.0
+    if word.strip() != "auto" or share <= 0:
         raise UsageError(f"--alpha {text!r} is not known", "give auto, or a part of it: auto*0.8")
     return share
 

@@ -31,16 +31,8 @@ def parse_strengths(
     if level is not None:
         found = [Asked(level=number) for number in c.parse_numbers(level, "--level")]
     else:
-        found = (
-            [
-                Asked(share=c.parse_share(word, mapped))
-                if word.strip().startswith("auto")
-                else Asked(c.parse_alpha(word))
-                for word in alpha.split(",")
-            ]
-            if alpha is not None
-            else [Asked()]
-        )
+        words = [] if alpha is None else alpha.split(",")
+        found = [_one(word.strip(), mapped) for word in words] or [Asked()]
     for asked in found:
         for one in asked.alphas:
             # Whether it goes below 0 the model says itself, when it is there.
@@ -49,6 +41,17 @@ def parse_strengths(
     for asked in found:
         unlike.setdefault(asked.mark, asked)  # by which their files are told apart
     return list(unlike.values())
+
+
+def _one(word: str, mapped: bool) -> Asked:
+    """A word of --alpha. Beside a map only a picture that is asked decides."""
+    from tunectl.inference.job import Asked
+
+    if word == "auto":
+        return Asked(share=1.0 if mapped else None)
+    return (
+        Asked(share=c.parse_share(word)) if word.startswith("auto") else Asked(c.parse_alpha(word))
+    )
 
 
 def check_strengths(

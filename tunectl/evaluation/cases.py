@@ -141,9 +141,10 @@ class Pairs(Cases):
                 _pixels(picture, path, to_gray)
                 for picture, path in zip((better, worse), pair, strict=True)
             )
-            # Of a file in colour the channels have become something else.
-            kept = not to_gray or len(worse.components) == 1
-            return one, other, worse.tables, worse.components if kept else ()
+            # Of a file in colour that became gray the channels are something else, and a gray one
+            # whose channel was repeated is not as `apply` sees it.
+            same = len(worse.components) == len(other)
+            return one, other, worse.tables, worse.components if same else ()
 
         self._read = _reader(found, read, kept)
 
@@ -243,9 +244,9 @@ def _reader(
     held, size = {}, 0
     for index, item in enumerate(items):
         found = read(item)
-        size += sum(part.nbytes for part in found if isinstance(part, Tensor))
-        if size <= kept:
-            held[index] = found
+        more = sum(part.nbytes for part in found if isinstance(part, Tensor))
+        if size + more <= kept:
+            held[index], size = found, size + more
     return lambda index: held[index] if index in held else read(items[index])
 
 

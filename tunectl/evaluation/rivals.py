@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import sys
 from collections.abc import Sequence
@@ -57,6 +58,7 @@ def load_rival(word: str, device: torch.device) -> Rival:
 
 
 def _adapted(adapter: Path, weights: str) -> Restore:
+    adapter = adapter.resolve()
     if not adapter.is_file():
         raise UsageError(f"{adapter}: there is no such adapter", "give --rival ADAPTER.py:WEIGHTS")
     spec = importlib.util.spec_from_file_location(f"rival_{adapter.stem}", adapter)
@@ -80,10 +82,11 @@ def _adapted(adapter: Path, weights: str) -> Restore:
             "it needs a function load(path) that returns restore(picture, level)",
         ) from error
     finally:
-        sys.path.remove(str(adapter.parent))
+        with contextlib.suppress(ValueError):  # it did so itself
+            sys.path.remove(str(adapter.parent))
+        beside = {path.stem for path in adapter.parent.iterdir()}
         for name in set(sys.modules) - known:  # another adapter may have its own of that name
-            file = getattr(sys.modules[name], "__file__", None)
-            if file and Path(file).parent == adapter.parent:
+            if name.partition(".")[0] in beside:
                 del sys.modules[name]
 
     rule = "restore(picture, level) takes (1, C, H, W) in [0, 1] and gives the same shape"

@@ -47,13 +47,18 @@ class Pictures:
         """Of one of the folders. Raises DataError for what is missing."""
         to_gray = None if not self.gray else gray_luma if self.luma else gray
         kept = KEPT // len(self.folders)
-        if self.noisy is None and self.endings is None:
+        if not self.paired:
             cases: Cases = Degraded(folder, task, self.levels, to_gray, self.limit, kept)
         else:
             noisy, endings = self.noisy or folder, self.endings or ("", "")
             cases = Pairs(folder, noisy, endings, self.levels, to_gray, self.limit, kept)
         cases.over_luma = self.luma and not self.gray
         return cases
+
+    @property
+    def paired(self) -> bool:
+        """Whether pictures come with their other halves, and no task makes those."""
+        return self.noisy is not None or self.endings is not None
 
     @property
     def samples(self) -> str:
@@ -86,8 +91,7 @@ def evaluate(
     how: dict[str, Any] = {"device": device, "precision": precision, "ensemble": ensemble}
     loaded = {name: load(name, **how) for name in models}
     others = {word: load_rival(word, execution.device) for word in rivals}
-    paired = pictures.noisy is not None or pictures.endings is not None
-    job = _task_of(loaded, {} if paired else others, task, task_fields or {})
+    job = _task_of(loaded, {} if pictures.paired else others, task, task_fields or {})
     called = _told_apart(
         {name: Path(name).stem for name in loaded}
         | {word: one.name for word, one in others.items()}
@@ -123,8 +127,7 @@ def evaluate(
             rows.append(measure(who, cases, with_ssim))
         levels = [label(level) for level in cases.levels]
         facts = (cases.title, len(cases), cases.protocol, pictures.samples)
-        paired = isinstance(cases, Pairs)
-        tables.append(Table(*facts, levels, rows, with_ssim, paired, made))
+        tables.append(Table(*facts, levels, rows, with_ssim, pictures.paired, made))
     return job, tables
 
 

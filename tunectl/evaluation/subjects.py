@@ -112,12 +112,13 @@ class Calibrated(AtAlpha):
         return self.model.alpha(level)
 
 
-class Auto(AtAlpha):
+class Auto(Subject):
     """What `apply` does unasked: the level is told from the picture. One that was degraded here has
     no JPEG's tables, only pixels."""
 
     def __init__(self, name: str, model: Model) -> None:
-        super().__init__(name, "auto", model)
+        super().__init__(name, "auto")
+        self.model = model
 
     def __call__(self, case: Case) -> tuple[Tensor, float | None]:
         given = case.noisy[0].permute(1, 2, 0).numpy()

@@ -114,7 +114,7 @@ def _components(image: Any) -> Sequence[Component]:
     other = image.info.get("adobe_transform") == 0 or numbers == tuple(b"RGB")  # not Y, Cb and Cr
     across, down = (max(layer[i] for layer in layers) for i in (1, 2))
     odd = any(table not in tables or across % x or down % y for _, x, y, table in layers)
-    if other or odd or len(layers) not in (1, 3):
+    if odd or len(layers) not in (1, 3) or (len(layers) == 3 and other):
         return ()
     return [Component(tables[table], down // y, across // x) for _, x, y, table in layers]
 

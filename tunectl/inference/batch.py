@@ -194,7 +194,7 @@ def _write(
 ) -> Outcome:
     if restored is not None:
         try:
-            return _write_picture(outcome, restored.picture, files, record)
+            return _write_picture(outcome, restored, files, record)
         except Exception as error:
             outcome = replace(outcome, status="failed", error=_as_ours(outcome.job, error))
     record(outcome)
@@ -202,17 +202,19 @@ def _write(
 
 
 def _write_picture(
-    outcome: Outcome, picture: Picture, files: Files, record: Callable[[Outcome], None]
+    outcome: Outcome, restored: Restored, files: Files, record: Callable[[Outcome], None]
 ) -> Outcome:
     started = time.perf_counter()
-    job = outcome.job
+    job, picture = outcome.job, restored.picture
     kind = _kind(job, picture)
-    unheld = left_out(picture, kind, files.strip_metadata)
+    data = _as_it_was(outcome, restored, files) if restored.untouched else None
+    unheld = [] if data else left_out(picture, kind, files.strip_metadata)
     if job.output is not None and (links := places.other_links(job.output)):
         unheld.append(f"{links} other hard link{'s keep' if links > 1 else ' keeps'} the old file")
     if job.in_place and job.output is not None and (target := places.link(job.output)):
         unheld.append(f"it is a link to {target}, which was written")
-    data = encode_picture(
+    notes = picture.notes[-1:] if data else picture.notes  # the file loses nothing
+    data = data or encode_picture(
         picture,
         kind,
         name=job.target,
@@ -224,7 +226,7 @@ def _write_picture(
         outcome,
         output_sha256=digest,
         output_bytes=len(data),
-        notes=list(dict.fromkeys([*picture.notes, *unheld])),
+        notes=list(dict.fromkeys([*notes, *unheld])),
     )
     if job.output is None:
         record(outcome)
@@ -241,6 +243,18 @@ def _write_picture(
 
     write(path, data, just_before, job.new)
     return outcome
+
+
+def _as_it_was(outcome: Outcome, restored: Restored, files: Files) -> bytes | None:
+    """The input's own bytes, where its result would be the same picture in the same format; None
+    where something else was asked for, or the input has changed meanwhile."""
+    job, picture = outcome.job, restored.picture
+    plain = files.quality in ("auto", "keep") and not files.strip_metadata and files.frame is None
+    if not plain or _kind(job, picture) != picture.format:
+        return None
+    found = content(job.source) if job.source else files.stdin
+    data = found.read_bytes() if isinstance(found, Path) else found
+    return data if hashlib.sha256(data).hexdigest() == outcome.input_sha256 else None
 
 
 def _kind(job: Job, picture: Picture) -> str:

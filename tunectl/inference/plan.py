@@ -8,7 +8,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from tunectl.errors import UsageError
 from tunectl.images.files import ENDINGS, unread_below
@@ -119,6 +119,9 @@ def unread(inputs: Sequence[str]) -> str:
 def _refuse_contradictions(
     inputs: Sequence[str], asked: Sequence[Asked], layout: Layout, one: bool
 ) -> None:
+    for pattern in layout.exclude:
+        if not PurePath(pattern).name:
+            raise UsageError(f"--exclude {pattern!r} is no pattern", "give one such as 'scan_*'")
     if layout.in_place and (layout.output or layout.suffix or layout.ending or len(asked) > 1):
         raise UsageError(
             "--in-place takes one strength and no -o, --suffix or --format",

@@ -24,13 +24,15 @@ from tunectl.knob import Alpha
 class Restored:
     """The picture, and the alpha and level it was restored at (None for a plain model).
 
-    With a map they are those of its white; several alphas have no level.
+    With a map they are those of its white; several alphas have no level. `untouched` is one in
+    which there was nothing to remove.
     """
 
     picture: Picture
     alpha: Alpha | None = None
     level: float | None = None
     estimated: bool = False
+    untouched: bool = False
 
 
 def restore(
@@ -41,8 +43,8 @@ def restore(
 ) -> Restored:
     """The picture with its colour samples restored and everything else as it was.
 
-    A picture in which next to nothing is found comes back as it was, and so does what lies under
-    fully transparent pixels, which does not reach the others.
+    A picture in which nothing is found comes back as it was, and so does what lies under fully
+    transparent pixels, which does not reach the others.
     Gray stays gray, except that a style which may change colours gives it some. `check` is called
     after each row of windows, and may raise.
     """
@@ -61,13 +63,15 @@ def restore(
     if unasked:
         found = model.reading(*evidence)
         alpha = model.alpha(found.level)
-        held = found.by_file and bool(picture.components)
-        little = found.level == model.knob.level(0.0)
+        mixed = strength.chroma_alpha is not None or strength.blend < 1 or strength.keep_colours
+        held = found.by_file and bool(picture.components) and not mixed
+        little = found.nothing or found.level == model.knob.level(0.0)
         note = "next to nothing to remove was found in it" if little else None
         nothing = found.nothing or (little and found.by_file and not held)
         if nothing and strength.chroma_alpha is None:
-            notes = [*picture.notes, f"{note}, so that its samples stay as they are"]
-            return Restored(replace(picture, notes=notes), alpha, found.level, estimated=True)
+            notes = [*picture.notes, f"{note}, so that it stays as it is"]
+            as_it_was = replace(picture, notes=notes)
+            return Restored(as_it_was, alpha, found.level, estimated=True, untouched=True)
         alpha = min(1.0, alpha * (1.0 if share is None else share))
     else:
         note = model.doubt(*evidence)
@@ -96,8 +100,7 @@ def restore(
         None if plane is None else enlarged(plane, model.scale)
         for plane in (picture.alpha, picture.extra)
     )
-    mixed = strength.chroma_alpha is not None or strength.blend < 1 or strength.keep_colours
-    if held and not mixed:
+    if held:
         model.reconcile(sink, source, picture.components)
     if hidden is not None and model.scale == 1:
         sink[hidden] = picture.pixels[hidden]

@@ -30,6 +30,7 @@ from tunectl.tasks.quantised import reconcile
 
 # Without a trace of compression there is next to nothing to remove.
 UNTOUCHED = 100.0
+FINE = 95  # from here up a network takes more than it gives, unless a file holds it
 LOOKED_AT = 2048  # pixels a side, of which its past is told
 
 
@@ -113,8 +114,8 @@ class Deblock(Task):
         saved again, shows in the pixels. Without a trace of any the quality is 100.
         """
         file = self.level_of_file(evidence.tables)
-        before = quality_of_pixels(_luma(evidence.pixels), aligned=file is None)
-        return min(file or UNTOUCHED, before or UNTOUCHED)
+        before = quality_of_pixels(_luma(evidence.pixels), aligned=file is None) or UNTOUCHED
+        return min(file or UNTOUCHED, before if before < FINE else UNTOUCHED)
 
     def level_of_file(self, tables: Tables | None) -> float | None:
         return quality_of_table(np.asarray(tables[0])) if tables and 0 in tables else None

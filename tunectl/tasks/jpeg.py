@@ -193,7 +193,7 @@ def _ratio(values: Floats, steps: NDArray[Any], blur: float) -> Floats:
     cell = np.exp(-(point - 0.5) * step / spread) * -np.expm1(-step / spread)
     beyond = np.exp(-(np.floor(FLAT / step) + 0.5) * step / spread)
     strayed = math.erfc(FLAT / blur / math.sqrt(2))
-    mass = np.where(point == 0, 2 * zero, cell) / (zero * strayed + beyond)
+    mass = cell / (zero * strayed + beyond)
     offset = (values - point * step) / blur
     lattice = mass * np.exp(-(offset**2) / 2) / (blur * math.sqrt(2 * math.pi))
     ratio = np.log(STRAYS + (1 - STRAYS) * lattice / np.exp(free))

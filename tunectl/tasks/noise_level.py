@@ -52,23 +52,27 @@ def _coarse_spread(patches: Floats) -> float:
 
 def _patches(pixels: NDArray[Any], seen: NDArray[np.bool_] | None) -> tuple[Floats, int]:
     """Random (N, 2s, 2s, C) in 8-bit steps, and s: 8, or 4 where the picture is small."""
+    if seen is not None and seen.any():  # of a large canvas what is not seen need not be drawn
+        rows, columns = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
+        box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        pixels, seen = pixels[box], seen[box]
     height, width, channels = pixels.shape
     scale = eight_bit_scale(pixels)
     for side, enough in ((8, 20), (4, 4)):
-        rows, columns = (max(0, size - 2 * side + 1) for size in (height, width))
-        if rows * columns < enough * channels * side**2:
+        down, across = (max(0, size - 2 * side + 1) for size in (height, width))
+        if down * across < enough * channels * side**2:
             continue
         random, window = np.random.default_rng(0), (2 * side, 2 * side)
         if seen is None:
-            chosen = random.integers(0, rows * columns, PATCHES)
+            chosen = random.integers(0, down * across, PATCHES)
         else:
-            drawn = random.integers(0, rows * columns, PATCHES * TRIES)
-            masks = sliding_window_view(seen, window)[drawn // columns, drawn % columns]
+            drawn = random.integers(0, down * across, PATCHES * TRIES)
+            masks = sliding_window_view(seen, window)[drawn // across, drawn % across]
             chosen = drawn[masks.all(axis=(1, 2))][:PATCHES]
             if len(np.unique(chosen)) < enough * channels * side**2:
                 continue
         patches = sliding_window_view(pixels, window, axis=(0, 1))
-        patches = patches[chosen // columns, chosen % columns]
+        patches = patches[chosen // across, chosen % across]
         return np.moveaxis(patches, 1, -1) * np.float32(scale), side
     return np.empty((0, 0, 0, 0)), 0
 
