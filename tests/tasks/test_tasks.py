@@ -325,6 +325,20 @@ def test_faint_noise_beside_strong_edges_is_no_trace_of_jpeg(sigma: float):
     assert build_task("deblock").estimate(Evidence(night)) == 100
 
 
+@pytest.mark.parametrize("apart", [7, 16, 20])
+@pytest.mark.parametrize("sigma", [0.5, 1, 2, 3])
+def test_ruled_paper_is_no_jpeg_until_it_is_one(apart: int, sigma: float):
+    task, paper = build_task("deblock"), np.full((400, 400), 230.0)
+    paper[::apart] = 30
+    noise = np.random.default_rng(0).normal(0, sigma, paper.shape)
+    scan = (paper + noise).round().clip(0, 255).astype(np.uint8)[..., None]
+    assert task.estimate(Evidence(scan)) == 100
+    file = io.BytesIO()
+    Image.fromarray(scan[..., 0]).save(file, "JPEG", quality=80)
+    with Image.open(file) as saved:
+        assert task.estimate(Evidence(np.asarray(saved)[..., None], saved.quantization)) == 80
+
+
 @pytest.mark.parametrize("side", [16, 20, 24, 32])
 def test_small_pictures_look_like_no_jpeg_by_chance(side: int):
     task = build_task("deblock")

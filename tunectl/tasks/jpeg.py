@@ -65,6 +65,7 @@ CHROMA_BASE = np.array(
 )
 # Where photos have something left to see: the frequencies (y, x) with 1 <= y + x <= 4.
 FREQUENCIES = [y * SIDE + x for y, x in PHASES if 1 <= y + x <= 4]
+SLANTING = [i for i, k in enumerate(FREQUENCIES) if k >= SIDE and k % SIDE]
 
 
 def ijg_scale(quality: float) -> float:
@@ -166,11 +167,13 @@ def _evidence(blocks: Floats, qualities: Sequence[int]) -> tuple[float, int]:
     if count < ENOUGH:
         return best
     for blur in BLURS:
-        total = np.zeros(len(steps))
+        each = np.zeros((len(FREQUENCIES), len(steps)))
         for k, values in enumerate(columns):
             distinct, inverse = np.unique(steps[:, k], return_inverse=True)
             if len(values):
-                total += _ratio(values, distinct, blur)[inverse]
+                each[k] = _ratio(values, distinct, blur)[inverse]
+        # Ruled lines repeat themselves, and so do their few coefficients: none of them slants.
+        total = np.where(each[SLANTING].sum(axis=0) > 0, each.sum(axis=0), -math.inf)
         at = int(total.argmax())
         best = max(
             best, ((float(total[at]) - CHANCE) / count, qualities[at]), key=lambda found: found[0]
