@@ -13,11 +13,13 @@ from strangers import esrgan, saved
 from tunectl.errors import AlphaError, UsageError
 from tunectl.images import Picture, arrays, read_picture
 from tunectl.images.turn import as_stored, upright
+from tunectl.inference import restore as restoring
 from tunectl.inference.load import load
 from tunectl.inference.model import Model
 from tunectl.inference.reading import Reading
 from tunectl.inference.restore import restore
 from tunectl.inference.strength import Strength
+from tunectl.tasks import Evidence
 
 
 @pytest.fixture
@@ -185,8 +187,12 @@ def test_hidden_colours_stay_and_do_not_bleed(model: Model):
 
 def test_a_level_is_not_told_from_hidden_colours(model: Model, monkeypatch: pytest.MonkeyPatch):
     seen: list[np.ndarray] = []
-    found = Reading(20.0, nothing=False, by_file=False)
-    monkeypatch.setattr(model, "reading", lambda pixels, *_: seen.append(pixels) or found)
+
+    def spied(_task: object, _knob: object, evidence: Evidence) -> Reading:
+        seen.append(evidence.pixels)
+        return Reading(20.0, nothing=False, by_file=False)
+
+    monkeypatch.setattr(restoring, "reading_of", spied)
     opacity = np.full((90, 100), 255, np.uint8)
     opacity[20:50, 30:70] = 0
     for hidden in (0, 255):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, Unpack, overload
 
@@ -16,12 +16,11 @@ from torch import Tensor, nn
 
 from tunectl.errors import AlphaError, UsageError
 from tunectl.header import Header
-from tunectl.images import Component
 from tunectl.images.arrays import is_gray
 from tunectl.inference.compose import as_gray, compose
 from tunectl.inference.engine import Engine, Engines
 from tunectl.inference.execution import Execution
-from tunectl.inference.reading import Reading, reading_of
+from tunectl.inference.reading import reading_of
 from tunectl.inference.samples import (
     AnyPicture,
     evidence,
@@ -90,6 +89,12 @@ class Model:
             raise AlphaError("this model is plain: it has no alpha", "leave --alpha away")
         return self.header.knob
 
+    @functools.cached_property
+    def task(self) -> Task | None:
+        """What the model was trained for; None where that is not known."""
+        part = self.header.task
+        return None if part is None else build_task(part.name, part.fields)
+
     @property
     def base(self) -> Network:
         """The network without its tuner."""
@@ -103,7 +108,7 @@ class Model:
     @property
     def restores(self) -> bool:
         """Whether the model brings a picture back, rather than making another one of it."""
-        return self._task is None or self._task.restores
+        return self.task is None or self.task.restores
 
     def level(self, alpha: float) -> float:
         """The level, in the task's unit, for which `alpha` was measured, or scheduled."""
@@ -202,27 +207,7 @@ class Model:
         `pixels` are an array as in a call; `tables` and `seen` are as `Evidence` has them, the
         latter by default what is not transparent. Raises AlphaError where nothing can be told.
         """
-        return self.reading(pixels, tables, seen).level
-
-    def reading(
-        self,
-        pixels: NDArray[Any],
-        tables: Tables | None = None,
-        seen: NDArray[np.bool_] | None = None,
-    ) -> Reading:
-        """As `estimate`, and what else there is to know of the level."""
-        return reading_of(self._task, self.knob, evidence(pixels, tables, seen))
-
-    def reconcile(
-        self, restored: NDArray[Any], given: NDArray[Any], components: Sequence[Component]
-    ) -> None:
-        """Hold what was made of a JPEG's picture, in place, to what the file says of the original.
-
-        For what was restored at the level of the file itself. Both are arrays (H, W, C);
-        `components` are as `Picture` has them.
-        """
-        if self._task is not None:
-            self._task.reconcile(restored, given, components)
+        return reading_of(self.task, self.knob, evidence(pixels, tables, seen)).level
 
     def doubt(
         self,
@@ -231,9 +216,9 @@ class Model:
         seen: NDArray[np.bool_] | None = None,
     ) -> str | None:
         """What to know of a picture, given as in `estimate`, in which the model finds nothing."""
-        if self._task is None:
+        if self.task is None:
             return None
-        return self._task.doubt(evidence(pixels, tables, seen))
+        return self.task.doubt(evidence(pixels, tables, seen))
 
     def run(
         self,
@@ -268,11 +253,6 @@ class Model:
         """Fold anew at the next call: what the model's weights are made of has changed."""
         with self._one_at_a_time:
             self._engines.clear()
-
-    @functools.cached_property
-    def _task(self) -> Task | None:
-        part = self.header.task
-        return None if part is None else build_task(part.name, part.fields)
 
     def _with_tuner(self) -> Network:
         """The plain network with everything that a tuner inserts."""
@@ -323,7 +303,7 @@ class Model:
         band_done: Callable[[], None] = lambda: None,
     ) -> None:
         step = way.step
-        if self._task is not None and self._task.keeps_gray and len(source) == 3:
+        if self.task is not None and self.task.keeps_gray and len(source) == 3:
             step = as_gray(step) if is_gray(source.permute(1, 2, 0).numpy()) else step
         with self._one_at_a_time:  # windows set a network's statistics, and share their size
             self.windows.run(step, way.engines, source, sink, way.mask, band_done)

@@ -15,7 +15,8 @@ from tunectl.images.arrays import STRIP
 from tunectl.images.metadata import orientation
 from tunectl.images.turn import as_stored, upright
 from tunectl.inference.model import Model
-from tunectl.inference.samples import as_seen, enlarged
+from tunectl.inference.reading import reading_of
+from tunectl.inference.samples import as_seen, enlarged, evidence
 from tunectl.inference.strength import Strength, check_map
 from tunectl.knob import Alpha
 
@@ -59,9 +60,9 @@ def restore(
         check_map(mask.shape, upright(source, turned).shape[:2])
     alpha, note, share, held = strength.alpha, None, strength.share, False
     unasked = model.tunable and alpha is None and (mask is None or share is not None)
-    evidence = as_seen(source), picture.tables, None if hidden is None else ~hidden
+    seen = evidence(as_seen(source), picture.tables, None if hidden is None else ~hidden)
     if unasked:
-        found = model.reading(*evidence)
+        found = reading_of(model.task, model.knob, seen)
         alpha = model.alpha(found.level)
         mixed = strength.chroma_alpha is not None or strength.blend < 1 or strength.keep_colours
         held = found.by_file and bool(picture.components) and not mixed
@@ -74,7 +75,7 @@ def restore(
             return Restored(as_it_was, alpha, found.level, estimated=True, untouched=True)
         alpha = min(1.0, alpha * (1.0 if share is None else share))
     else:
-        note = model.doubt(*evidence)
+        note = model.task.doubt(seen) if model.task else None
         if model.tunable and alpha is None:
             alpha = 1.0
     notes = [*picture.notes, note] if note else [*picture.notes]
@@ -100,8 +101,8 @@ def restore(
         None if plane is None else enlarged(plane, model.scale)
         for plane in (picture.alpha, picture.extra)
     )
-    if held:
-        model.reconcile(sink, source, picture.components)
+    if held and model.task:
+        model.task.reconcile(sink, source, picture.components)
     if hidden is not None and model.scale == 1:
         sink[hidden] = picture.pixels[hidden]
     level = model.knob.level(alpha) if isinstance(alpha, int | float) else None
